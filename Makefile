@@ -1,0 +1,38 @@
+# Two commands: `make book` and `make test`. Each sets up .venv first, which is quick once done.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: book test setup lint lock clean
+
+book: setup
+	$(BIN)/lrnb run --profile quick
+	$(BIN)/lrnb build --profile quick
+
+# lint and types, then unit tests, the chapters at smoke scale under nbval, and a build of the book
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' \
+		|| { echo "Python 3.10 to 3.13 is needed: make PYTHON=python3.12 …"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+# renew the locked versions; the file holds hashes and no download address
+lock:
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --upgrade \
+		--generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf _build .venv

@@ -1,0 +1,291 @@
+"""Which models there are and how big a run is: recipes, profiles, and load-or-train."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from collections.abc import Generator, Iterable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import joblib
+import torch
+from torch import Tensor
+
+from lrnb import checks, store
+from lrnb.data import DATASETS, fingerprint, load_data
+from lrnb.models import Autoencoder
+from lrnb.objectives import FAMILIES, STOCHASTIC
+from lrnb.progress import track
+from lrnb.provenance import code_fingerprint
+from lrnb.training import ADVERSARIAL_FORMS, History, TrainingSettings, train
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which model: everything about it but its size, which is the profile's.
+
+    Attributes:
+        dataset: one of `lrnb.data.DATASETS`.
+        family: "ae", "vae", "tcvae", "dae_kl", "dae_mmd", "dae_swt" or "vae_adv".
+        beta: weight of the regulariser, 1 being the family's standard.
+        seed: of the training.
+        adv_eps, adv_form: of the latent attack during training, for "vae_adv" only.
+
+    >>> Recipe(dataset="mnist", family="vea")
+    Traceback (most recent call last):
+    lrnb.checks.UnknownName: family='vea' is not known; accepted: ae, vae, tcvae, dae_kl, dae_mmd, dae_swt, vae_adv. Did you mean 'vae'?
+    """
+
+    dataset: str
+    family: str = "vae"
+    beta: float = 1.0
+    seed: int = 0
+    adv_eps: float = 0.5
+    adv_form: str = "trades"
+
+    def __post_init__(self) -> None:
+        checks.one_of("dataset", self.dataset, DATASETS)
+        checks.one_of("family", self.family, FAMILIES)
+        checks.one_of("adv_form", self.adv_form, ADVERSARIAL_FORMS)
+        checks.at_least("seed", self.seed, 0)
+        for argument in ("beta", "adv_eps"):
+            if not 0 <= getattr(self, argument) < float("inf"):
+                given = getattr(self, argument)
+                raise ValueError(f"{argument}={given!r} is not accepted: a finite number ≥ 0 is")
+
+    def __str__(self) -> str:
+        beta = f" β={self.beta:g}" if self.beta != 1 else ""
+        return f"{self.family}{beta} on {self.dataset}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How big a run is.
+
+    Attributes:
+        name: of the profile.
+        datasets, seeds: what a chapter runs on unless told otherwise.
+        n_train: training images, None for all; `n_test`: test images that are looked at.
+        epochs, batch_size, learning_rate: of the training; `width`: channels of the first layer.
+        n_attack: test codes that are attacked.
+        eps_count: number of ε on the grid; `steps` and `restarts`: of the attack.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    n_train: int | None
+    n_test: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    width: int
+    n_attack: int
+    eps_count: int
+    steps: int
+    restarts: int
+
+
+_QUICK = Profile(
+    "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
+    learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=20, restarts=2,
+)  # fmt: skip
+_REAL = ("mnist", "fashion_mnist", "celeba")
+PROFILES = {
+    "smoke": replace(
+        _QUICK, name="smoke", seeds=(0,), n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
+        eps_count=4, steps=5, restarts=1,
+    ),
+    "quick": _QUICK,
+    "standard": replace(
+        _QUICK, name="standard", datasets=_REAL, n_train=8000, n_test=1000, epochs=20,
+        batch_size=64, learning_rate=2e-3, n_attack=128, steps=40, restarts=4,
+    ),
+    "paper": Profile(
+        "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
+        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=100, restarts=10,
+    ),
+}  # fmt: skip
+
+# the paper attacks with ε up to 1 on MNIST and FashionMNIST and up to 2 on CelebA
+EPS_MAX = {"digits": 1.0, "shapes": 1.0, "mnist": 1.0, "fashion_mnist": 1.0, "celeba": 2.0}
+LATENT = {"digits": 16, "shapes": 10, "mnist": 16, "fashion_mnist": 16, "celeba": 64}
+
+
+def get_profile(profile: str | Profile) -> Profile:
+    """The profile of a name; a `Profile` is passed through.
+
+    >>> get_profile("quick").datasets
+    ('digits', 'shapes')
+    """
+    if isinstance(profile, Profile):
+        return profile
+    return PROFILES[checks.one_of("profile", profile, PROFILES)]
+
+
+def eps_grid(dataset: str, profile: str | Profile) -> list[float]:
+    """The ε of a damage curve, evenly spaced up to the paper's largest, without 0.
+
+    >>> eps_grid("mnist", "smoke")
+    [0.25, 0.5, 0.75, 1.0]
+    """
+    count = get_profile(profile).eps_count
+    return [EPS_MAX[dataset] * (i + 1) / count for i in range(count)]
+
+
+def get_model(
+    recipe: Recipe, profile: str | Profile = "quick", *, device: str | torch.device | None = None
+) -> Autoencoder:
+    """The trained model of a recipe: loaded from the store, or trained now and stored.
+
+    A training that was interrupted goes on from its last epoch. Two processes that ask for the
+    same model train it once.
+
+    Args:
+        recipe: which model.
+        profile: name or `Profile`.
+        device: where it is trained and returned; by default the GPU if there is one.
+
+    Returns:
+        The model in evaluation mode, its weights without gradients.
+
+    Raises:
+        MissingData: the data set is not there.
+    """
+    return _get(recipe, profile, device)[0]
+
+
+def get_history(recipe: Recipe, profile: str | Profile = "quick") -> History:
+    """The training history of a recipe's model (`lrnb.training.train`), trained now if need be."""
+    return _get(recipe, profile, None)[1]
+
+
+def train_all(
+    recipes: Iterable[Recipe], profile: str | Profile = "quick", *, jobs: int | None = None
+) -> list[Autoencoder]:
+    """The models of many recipes, in their order; those not in the store are trained side by side.
+
+    Args:
+        recipes: which models.
+        profile: name or `Profile`.
+        jobs: processes at once, through joblib; by default one per core, and one alone on a GPU.
+            Another joblib backend (``with joblib.parallel_config(backend=…)``) can carry them to
+            other machines that share the store's folder.
+    """
+    recipes = list(recipes)
+    missing = [r for r in recipes if store.load_record("models", spec_of(r, profile)) is None]
+    if jobs is None:
+        jobs = 1 if torch.cuda.is_available() else joblib.cpu_count()
+    if jobs != 1 and len(missing) > 1:
+        parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
+        work = (joblib.delayed(_train_only)(recipe, profile) for recipe in missing)
+        for _ in track(parallel(work), "models trained", total=len(missing)):
+            pass
+    return [get_model(recipe, profile) for recipe in recipes]
+
+
+def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
+    """What a model is made from, as JSON values: the address of its artefact in the store."""
+    profile = get_profile(profile)
+    rooms = ["data", "models", "objectives", "training"]
+    made_by = asdict(recipe)
+    if recipe.family == "vae_adv":
+        rooms.append("attacks")
+    else:
+        del made_by["adv_eps"], made_by["adv_form"]
+    size = {
+        k: getattr(profile, k)
+        for k in ("n_train", "epochs", "batch_size", "learning_rate", "width")
+    }
+    return {
+        "recipe": made_by,
+        "size": size | {"latent": LATENT[recipe.dataset]},
+        "data": fingerprint(recipe.dataset),
+        "code": code_fingerprint(*rooms),
+    }
+
+
+def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
+    """The untrained model of a recipe, its weights drawn from the recipe's seed."""
+    side, channels = (64, 3) if recipe.dataset == "celeba" else (32, 1)
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        return Autoencoder(
+            image_shape=(channels, side, side),
+            latent=LATENT[recipe.dataset],
+            width=get_profile(profile).width,
+            stochastic=recipe.family in STOCHASTIC,
+        )
+
+
+def _get(
+    recipe: Recipe, profile: str | Profile, device: str | torch.device | None
+) -> tuple[Autoencoder, History]:
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    spec, model = spec_of(recipe, profile), new_model(recipe, profile).to(device)
+    with store.lock(spec):
+        found = _load(spec)
+        if found is None:
+            history = _train(recipe, get_profile(profile), model)
+            store.save("models", spec, model.state_dict(), {"history": history})
+            store.discard_partial(spec)
+        else:
+            weights, record = found
+            model.load_state_dict(weights)
+            history = record["history"]
+    return model.eval().requires_grad_(False), history
+
+
+def _load(spec: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    try:
+        return store.load("models", spec)
+    except store.CorruptArtefact as error:
+        log.warning("%s; training it again", error)
+        return None
+
+
+def _train(recipe: Recipe, profile: Profile, model: Autoencoder) -> History:
+    settings = TrainingSettings(
+        family=recipe.family,
+        beta=recipe.beta,
+        epochs=profile.epochs,
+        batch_size=profile.batch_size,
+        learning_rate=profile.learning_rate,
+        seed=recipe.seed,
+        adv_eps=recipe.adv_eps,
+        adv_form=recipe.adv_form,
+    )
+    with _one_thread():
+        return train(
+            model,
+            _images(recipe.dataset, "train", profile.n_train),
+            settings,
+            validation=_images(recipe.dataset, "test", min(profile.n_test, 1000)),
+            checkpoint=store.partial(spec_of(recipe, profile)) / "checkpoint.safetensors",
+            label=f"training {recipe}",
+        )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Generator[None, None, None]:
+    # sums over several threads round differently; with one, any machine size gives one result,
+    # and models trained side by side use the cores better than one model on all of them
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_only(recipe: Recipe, profile: str | Profile) -> None:
+    get_model(recipe, profile)
+
+
+@functools.lru_cache(maxsize=2)
+def _images(dataset: str, split: str, n: int | None) -> Tensor:
+    return load_data(dataset, split, n).images

@@ -1,0 +1,321 @@
+"""Tables and images in, pictures out. Every function returns one matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from sklearn.manifold import TSNE
+from torch import Tensor
+
+from lrnb.robustness import over_seeds
+
+METRIC_NAMES = {"ssim": "1 − SSIM", "lpips": "LPIPS", "mse": "squared error per pixel"}
+DATASET_NAMES = {
+    "digits": "Digits", "shapes": "Shapes", "mnist": "MNIST", "fashion_mnist": "FashionMNIST",
+    "celeba": "CelebA",
+}  # fmt: skip
+FAMILY_NAMES = {
+    "ae": "AE", "vae": "VAE", "tcvae": "β-TCVAE", "dae_kl": "DAE-KL", "dae_mmd": "DAE-MMD",
+    "dae_swt": "DAE-SWT", "vae_adv": "VAE, adversarial",
+}  # fmt: skip
+NAMES = (
+    DATASET_NAMES
+    | FAMILY_NAMES
+    | {"ssim": "SSIM", "lpips": "LPIPS", "mse": "squared error"}
+    | {"raw": "raw ε", "spread": "ε per spread"}
+)
+PALETTE = sns.color_palette("colorblind")
+FAMILY_COLOURS = dict(zip(FAMILY_NAMES, PALETTE, strict=False))
+ATTACK, NOISE, GREY = PALETTE[3], PALETTE[0], "0.55"
+
+
+def use_style() -> None:
+    """Set the book's look: opaque white ground, colour-blind-safe colours, sharp on any screen."""
+    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams.update(
+        {
+            "figure.facecolor": "white",
+            "savefig.facecolor": "white",
+            "figure.dpi": 110,
+            "font.size": 10,
+            "axes.titlesize": 11,
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "image.cmap": "gray",
+        }
+    )
+
+
+def loss_curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
+    """Reconstruction error over epochs, a panel a data set, a line a family: training and test.
+
+    Args:
+        histories: data set → family → `lrnb.training.History`.
+    """
+    fig, axes = plt.subplots(1, len(histories), figsize=(4.2 * len(histories), 3.2), squeeze=False)
+    for ax, (dataset, of_family) in zip(axes[0], histories.items(), strict=True):
+        ends = {}
+        for family, history in of_family.items():
+            table = pd.DataFrame(history)
+            colour = FAMILY_COLOURS[family]
+            ax.plot(table["epoch"], table["reconstruction"], color=colour, lw=1, ls=":")
+            ax.plot(table["epoch"], table["validation"], color=colour, lw=1.6)
+            ends[FAMILY_NAMES[family]] = (table["validation"].iloc[-1], colour)
+        ax.set(title=DATASET_NAMES[dataset], xlabel="epoch", yscale="log")
+        _direct_labels(ax, ends, x=float(table["epoch"].iloc[-1]))
+    axes[0, 0].set_ylabel("squared error per image")
+    axes[0, 0].plot([], [], color=GREY, ls=":", lw=1, label="training (with code noise)")
+    axes[0, 0].plot([], [], color=GREY, lw=1.6, label="test images")
+    axes[0, 0].legend(loc="upper right", fontsize=8)
+    fig.tight_layout()
+    return fig
+
+
+def image_grids(grids: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Rows of images, a block a data set; the row's name stands at its left.
+
+    Args:
+        grids: data set → row name → images [N, C, H, W], of which as many are shown as fit.
+    """
+    rows, columns = max(map(len, grids.values())), {1: 10, 2: 6}.get(len(grids), 5)
+    image, gap, names, title = 0.62, 0.02, 0.85, 0.28  # inches
+    block = names + columns * image
+    width, height = block * len(grids), title + rows * image
+    fig = plt.figure(figsize=(width, height))
+    for b, (dataset, grid) in enumerate(grids.items()):
+        left = b * block + names
+        fig.text(left / width, 1 - 0.2 / height, DATASET_NAMES[dataset], fontsize=10)
+        for row, (name, images) in enumerate(grid.items()):
+            bottom = height - title - (row + 1) * image
+            middle = (bottom + image / 2) / height
+            fig.text((left - 0.06) / width, middle, name, fontsize=8.5, ha="right", va="center")
+            for column, picture in enumerate(images[:columns]):
+                ax = fig.add_axes(
+                    (
+                        (left + column * image) / width,
+                        bottom / height,
+                        (image - gap) / width,
+                        (image - gap) / height,
+                    )
+                )
+                _show(ax, picture)
+    return fig
+
+
+def code_deviations(deviations: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """Standard deviation of the code in each dimension, sorted: a panel a data set, a line a family.
+
+    Args:
+        deviations: data set → family → [d], `lrnb.robustness.CodeStatistics.deviations`.
+    """
+    fig, axes = plt.subplots(1, len(deviations), figsize=(4.2 * len(deviations), 3), squeeze=False)
+    for ax, (dataset, of_family) in zip(axes[0], deviations.items(), strict=True):
+        ends = {}
+        for family, values in of_family.items():
+            ordered = np.sort(values.cpu().numpy())[::-1]
+            rank = np.arange(1, len(ordered) + 1)
+            ax.plot(rank, ordered, color=FAMILY_COLOURS[family], marker="o", ms=2.5, lw=1.4)
+            ends[FAMILY_NAMES[family]] = (float(ordered[-1]), FAMILY_COLOURS[family])
+        ax.axhline(0.1, color=GREY, lw=0.8, ls="--")
+        ax.text(1, 0.1, "active above", fontsize=7, color=GREY, va="bottom")
+        ax.set(title=DATASET_NAMES[dataset], xlabel="dimension, by rank", ylim=(0, None))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _direct_labels(ax, ends, x=float(rank[-1]))
+    axes[0, 0].set_ylabel("standard deviation of μ")
+    fig.tight_layout()
+    return fig
+
+
+def damage_curves(table: pd.DataFrame, *, value: str = "damage") -> Figure:
+    """Damage over ε under the attack and under noise: a row a metric, a column a data set.
+
+    Bands are 95% intervals over seeds.
+
+    Args:
+        table: of one family, norm and scale (`lrnb.robustness.untargeted_table`).
+        value: its column to draw.
+    """
+    curves = over_seeds(table, value)
+    datasets, metrics = _in_order(curves, DATASET_NAMES, METRIC_NAMES)
+    fig, axes = _panels(len(metrics), len(datasets))
+    unit = "ε (units of the code's spread)" if "spread" in set(table["scale"]) else "ε (L2, raw)"
+    for (row, metric), (column, dataset) in _cells(metrics, datasets):
+        ax = axes[row, column]
+        here = curves[(curves["metric"] == metric) & (curves["dataset"] == dataset)]
+        if _not_computed(ax, here["mean"]):
+            continue
+        ends = {}
+        for kind, colour in (("attack", ATTACK), ("noise", NOISE)):
+            line = _with_origin(here[here["kind"] == kind].sort_values("eps"))
+            _line(ax, line, colour)
+            ends[kind] = (float(line["mean"].iloc[-1]), colour)
+        ax.set_ylim(0, None)
+        _direct_labels(ax, ends, x=float(here["eps"].max()))
+    _name_panels(axes, metrics, datasets, unit)
+    return fig
+
+
+def distance_curves(table: pd.DataFrame) -> Figure:
+    """Distance of the attacked decoding to its target over ε: a row a metric, a column a data set.
+
+    Lines for attack and noise, a dashed one for the target's own reconstruction, which the attack
+    cannot be expected to pass. Bands are 95% intervals over seeds.
+
+    Args:
+        table: of one family and norm (`lrnb.robustness.targeted_table`).
+    """
+    datasets, metrics = _in_order(table, DATASET_NAMES, METRIC_NAMES)
+    fig, axes = _panels(len(metrics), len(datasets))
+    for (row, metric), (column, dataset) in _cells(metrics, datasets):
+        ax = axes[row, column]
+        here = table[(table["metric"] == metric) & (table["dataset"] == dataset)]
+        if _not_computed(ax, here["distance"]):
+            continue
+        start = here.drop_duplicates(["seed"])
+        origin = over_seeds(start.assign(eps=0.0), "start")
+        ends = {}
+        for name, value, colour in (("attack", "distance", ATTACK), ("noise", "noise", NOISE)):
+            line = pd.concat([origin, over_seeds(here, value)]).sort_values("eps")
+            _line(ax, line, colour)
+            ends[name] = (float(line["mean"].iloc[-1]), colour)
+        floor = float(start["floor"].mean())
+        ax.axhline(floor, color=GREY, lw=1, ls="--")
+        ends["target itself"] = (floor, GREY)
+        ax.set_ylim(0, None)
+        _direct_labels(ax, ends, x=float(here["eps"].max()))
+    _name_panels(axes, metrics, datasets, "ε (L2, raw)", prefix="distance to target: ")
+    return fig
+
+
+def embeddings(codes: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
+    """t-SNE of clean and adversarial codes together, a panel a data set.
+
+    Args:
+        codes: data set → clean codes [N, d], adversarial codes [N, d], labels [N].
+    """
+    fig, axes = plt.subplots(1, len(codes), figsize=(4.2 * len(codes), 4.1), squeeze=False)
+    for ax, (dataset, (clean, adversarial, labels)) in zip(axes[0], codes.items(), strict=True):
+        both = np.concatenate([clean.cpu().numpy(), adversarial.cpu().numpy()])
+        n, perplexity = len(clean), min(15.0, (len(both) - 1) / 3)
+        flat = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(both)
+        colours = [PALETTE[int(label) % len(PALETTE)] for label in labels]
+        ax.plot(*np.stack([flat[:n], flat[n:]]).transpose(2, 0, 1), color="0.8", lw=0.6, zorder=1)
+        ax.scatter(*flat[:n].T, c=colours, s=26, lw=0)
+        ax.scatter(*flat[n:].T, c=colours, s=30, marker="x", lw=1.2)
+        ax.set(title=DATASET_NAMES[dataset], xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    axes[0, 0].scatter([], [], c="0.3", s=26, label="clean code")
+    axes[0, 0].scatter([], [], c="0.3", s=30, marker="x", label="adversarial code")
+    handles, labels_ = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels_, loc="lower center", ncols=2)
+    fig.tight_layout(rect=(0, 0.06, 1, 1))
+    return fig
+
+
+def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
+    """Mean absolute difference of adversarial and clean codes in each dimension, largest first.
+
+    Args:
+        differences: data set → that of the attack [d], that of noise of the same norm [d].
+    """
+    fig, axes = plt.subplots(
+        1, len(differences), figsize=(4.2 * len(differences), 2.9), squeeze=False
+    )
+    for ax, (dataset, (of_attack, of_noise)) in zip(axes[0], differences.items(), strict=True):
+        order = of_attack.argsort(descending=True).cpu()
+        rank = np.arange(1, len(order) + 1)
+        ax.bar(rank, of_attack.cpu()[order], color=ATTACK, width=0.75, label="attack")
+        level = float(of_noise.mean())
+        ax.axhline(level, color=NOISE, lw=1.5, label="noise of the same norm")
+        ax.set(title=DATASET_NAMES[dataset], xlabel="dimension, by rank")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes[0, 0].set_ylabel("mean |δ| of the dimension")
+    axes[0, -1].legend(loc="upper right", fontsize=8)
+    fig.tight_layout()
+    return fig
+
+
+def _show(ax: Axes, image: Tensor) -> None:
+    pixels = image.detach().cpu().permute(1, 2, 0).numpy().clip(0, 1)
+    ax.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=1)
+    ax.axis("off")
+
+
+def _direct_labels(ax: Axes, ends: Mapping[str, tuple[float, Any]], *, x: float) -> None:
+    """Name lines at their right ends, moved apart where they would overlap."""
+    ax.margins(x=0.02)
+    ordered = sorted(ends.items(), key=lambda item: item[1][0])
+    height = ax.get_window_extent().height
+    # tight_layout shrinks the panel later, hence a generous gap between the labels
+    gap, last = 13 * ax.figure.dpi / 72 / height, -1.0
+    for name, (y, colour) in ordered:
+        at = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1]
+        at = max(at, last + gap)
+        last = at
+        ax.annotate(
+            name, (1.01, at), xycoords="axes fraction", color=colour, fontsize=8, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _in_order(
+    table: pd.DataFrame, datasets: Mapping[str, str], metrics: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    known = set(table["dataset"]), set(table["metric"])
+    return [d for d in datasets if d in known[0]], [m for m in metrics if m in known[1]]
+
+
+def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
+    return plt.subplots(
+        rows, columns, figsize=(4.2 * columns, 2.5 * rows), squeeze=False, sharex="col"
+    )
+
+
+def _cells(
+    metrics: list[str], datasets: list[str]
+) -> list[tuple[tuple[int, str], tuple[int, str]]]:
+    return [(row, column) for row in enumerate(metrics) for column in enumerate(datasets)]
+
+
+def _not_computed(ax: Axes, values: pd.Series) -> bool:
+    if not values.isna().all():
+        return False
+    ax.text(
+        0.5, 0.5, "not computed:\nrun `lrnb fetch lpips`", transform=ax.transAxes, ha="center",
+        va="center", color=GREY, fontsize=9,
+    )  # fmt: skip
+    ax.set_yticks([])
+    return True
+
+
+def _with_origin(line: pd.DataFrame) -> pd.DataFrame:
+    first = line.iloc[[0]].assign(eps=0.0, mean=0.0, low=0.0, high=0.0)
+    return pd.concat([first, line])
+
+
+def _line(ax: Axes, line: pd.DataFrame, colour: Any) -> None:
+    ax.plot(line["eps"], line["mean"], color=colour, marker="o", ms=3, lw=1.6)
+    ax.fill_between(line["eps"], line["low"], line["high"], color=colour, alpha=0.2, lw=0)
+
+
+def _name_panels(
+    axes: Any, metrics: list[str], datasets: list[str], unit: str, *, prefix: str = ""
+) -> None:
+    for column, dataset in enumerate(datasets):
+        axes[0, column].set_title(DATASET_NAMES[dataset])
+        axes[-1, column].set_xlabel(unit)
+    for row, metric in enumerate(metrics):
+        axes[row, 0].set_ylabel(prefix.replace(": ", ":\n") + METRIC_NAMES[metric])
+    axes[0, 0].figure.tight_layout()

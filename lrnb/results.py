@@ -1,0 +1,156 @@
+"""Result tables and glued numbers: from a notebook to files, links and the book's other pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lrnb import provenance
+from lrnb.robustness import interval
+
+_START = time.time()
+
+
+def folder(profile: str) -> Path:
+    """Where the tables of a profile go: ``LRNB_RESULTS``, or ``_build/<profile>/results/<profile>``.
+
+    The latter lies in the project if the working directory is inside it, else right here.
+    """
+    given = os.environ.get("LRNB_RESULTS")
+    if given:
+        return Path(given)
+    here = Path.cwd()
+    root = next((p for p in (here, *here.parents) if (p / "_toc.yml").is_file()), here)
+    return root / "_build" / profile / "results" / profile
+
+
+def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Path:
+    """Write a chapter's tidy table as CSV, and beside it a JSON of what produced it.
+
+    Args:
+        chapter: name of the notebook, such as "01_training".
+        table: tidy, one observation a row.
+        parameters: the notebook's, with "profile"; JSON values.
+
+    Returns:
+        Path of the CSV.
+    """
+    place = folder(str(parameters["profile"]))
+    place.mkdir(parents=True, exist_ok=True)
+    origin = {"chapter": chapter, "parameters": dict(parameters), "rows": len(table)}
+    origin |= {"seconds": round(time.time() - _START, 1), "environment": provenance.environment()}
+    _replace(place / f"{chapter}.csv", table.to_csv(index=False, float_format="%.8g"))
+    _replace(place / f"{chapter}.json", json.dumps(origin, indent=1) + "\n")
+    return place / f"{chapter}.csv"
+
+
+def summary(
+    table: pd.DataFrame, *, rows: Sequence[str], values: Mapping[str, str], digits: int = 3
+) -> pd.DataFrame:
+    """A table for reading: each value's mean over seeds with its 95% interval, as text.
+
+    Args:
+        table: tidy, one row for each of ``rows`` and each seed.
+        rows: columns that name a row of the result.
+        values: numeric columns and their headings; where one is NaN throughout there is a dash,
+            and where all seeds agree there is no interval.
+        digits: after the point; whole numbers that agree have none.
+    """
+
+    def text(column: pd.Series) -> str:
+        if column.isna().all():
+            return "–"
+        mean, low, high = interval(column.dropna())
+        if column.nunique() == 1 and mean == round(mean):
+            return f"{mean:.0f}"
+        bounds = f" [{low:.{digits}f}, {high:.{digits}f}]" if low < high else ""
+        return f"{mean:.{digits}f}{bounds}"
+
+    shown = table.groupby(list(rows), sort=False)[list(values)].agg(text)
+    shown.columns = pd.Index(values.values())
+    return shown
+
+
+def phrase(values: Iterable[float], digits: int = 3) -> str:
+    """Mean and 95% interval over seeds for a sentence.
+
+    >>> phrase([0.5]), phrase([0.4, 0.4])
+    ('0.500 (one seed, no interval)', '0.400 (95% interval 0.400 to 0.400)')
+    """
+    mean, low, high = interval(list(values))
+    if low != low:  # NaN
+        return f"{mean:.{digits}f} (one seed, no interval)"
+    return f"{mean:.{digits}f} (95% interval {low:.{digits}f} to {high:.{digits}f})"
+
+
+def colophon(table: Path) -> None:
+    """Display where a saved table is, and the time, machine and code behind this page."""
+    origin = json.loads(table.with_suffix(".json").read_text())
+    about, made = origin["parameters"], origin["environment"]
+    small = (
+        " (small: made to be quick, not to decide)"
+        if about["profile"] in ("smoke", "quick")
+        else ""
+    )
+    base = f"../results/{about['profile']}/{table.stem}"
+    lines = [
+        "| | |",
+        "|:--|:--|",
+        f"| Table behind the figures | [{table.name}]({base}.csv), made by [{table.stem}.json]({base}.json) |",
+        f"| Profile | {about['profile']}{small} |",
+        f"| Data sets, seeds | {', '.join(about['datasets'])}; seeds {', '.join(map(str, about['seeds']))} |",
+        f"| Time | {origin['seconds']:.0f} s; models and attacks that were in the store took none |",
+        f"| Machine | {made['device']} |",
+        f"| Code | lrnb {made['lrnb']}, commit {made['commit']}, torch {made['torch']}, {made['time']} |",
+    ]
+    show_markdown("\n".join(lines))
+
+
+def show_markdown(text: str) -> None:
+    """Display Markdown from a code cell; where there is no notebook, print it."""
+    display = _display()
+    if display is None:
+        print(text)
+    else:
+        display({"text/markdown": text, "text/plain": text}, raw=True)
+
+
+def glue(name: str, value: float | int | str) -> None:
+    """Keep a value in the notebook under a name, for pasting into the book's other pages.
+
+    The form is that of MyST-NB's ``glue``, which is not on Colab, written without it. Nothing is
+    shown on the page.
+
+    Raises:
+        ValueError: the value is not a number or a string.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"value is {type(value).__name__}; a number or a string is accepted")
+    display = _display()
+    if display is not None:
+        display(
+            {"application/papermill.record/text/plain": repr(value)},
+            metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
+            raw=True,
+        )
+
+
+def _display() -> Any:
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return None
+    return display if get_ipython() is not None else None
+
+
+def _replace(file: Path, text: str) -> None:
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_text(text, encoding="utf-8")
+    os.replace(scratch, file)

@@ -1,0 +1,402 @@
+"""Models × attacks × metrics → one tidy table: damage over ε, noise floor, intervals over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import Tensor
+
+from lrnb import metrics, objectives, store
+from lrnb.attacks import Attack, attack, length, random_on_sphere
+from lrnb.data import ImageSet, load_data
+from lrnb.experiments import Profile, Recipe, eps_grid, get_model, get_profile, spec_of
+from lrnb.models import Autoencoder
+from lrnb.progress import track
+from lrnb.provenance import code_fingerprint
+
+METRICS = ("ssim", "lpips", "mse")
+SCALES = ("raw", "spread")
+Rows = list[dict[str, Any]]
+_ROOMS = ("attacks", "metrics", "robustness")
+
+
+@dataclass(frozen=True)
+class CodeStatistics:
+    """How the codes of a model lie.
+
+    Attributes:
+        spread: s = sqrt(mean over dimensions of Var[μ_j]), the unit of "ε in spread units".
+        active: number of dimensions with Var[μ_j] > 0.01 (Burda et al. 2016).
+        deviations: [d], sqrt(Var[μ_j]) of each dimension.
+    """
+
+    spread: float
+    active: int
+    deviations: Tensor
+
+
+def encode(model: Autoencoder, images: Tensor, *, batch: int = 500) -> Tensor:
+    """Codes of images, the means of their posteriors, [N, d] on the model's device."""
+    with torch.no_grad():
+        return torch.cat([model.encode(chunk).mean for chunk in images.split(batch)])
+
+
+def code_statistics(codes: Tensor) -> CodeStatistics:
+    """Spread and active dimensions of codes [N, d].
+
+    >>> wide = code_statistics(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
+    >>> wide.active, round(wide.spread, 3)      # variances 4 and 0, so s = √2
+    (1, 1.414)
+    """
+    variances = codes.double().var(0, unbiased=False)
+    return CodeStatistics(
+        spread=float(variances.mean().sqrt()),
+        active=int((variances > 0.01).sum()),
+        deviations=variances.sqrt().float(),
+    )
+
+
+def clean_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """What each model is like without an attack, one row a recipe.
+
+    Columns: dataset, family, beta, seed, spread, active, latent, squared_error (per image, summed
+    over pixels, on test images), ssim (of reconstruction and image), kl (per image, NaN where the
+    encoder is deterministic).
+    """
+    profile = get_profile(profile)
+    rows = []
+    for recipe in recipes:
+        spec = _table_spec("clean", recipe, profile)
+        rows += _stored_rows(spec, partial(_clean_rows, recipe, profile))
+    return pd.DataFrame(rows)
+
+
+def training_codes(recipe: Recipe, profile: str | Profile) -> Tensor:
+    """Codes of (at most 10,000 of) the images a model was trained on, [N, d]."""
+    profile = get_profile(profile)
+    n = min(profile.n_train or 10_000, 10_000)
+    return encode(get_model(recipe, profile), load_data(recipe.dataset, "train", n).images)
+
+
+def attacked_images(dataset: str, profile: str | Profile) -> ImageSet:
+    """The test images whose codes are attacked."""
+    return load_data(dataset, "test", get_profile(profile).n_attack)
+
+
+def untargeted_table(
+    recipes: Iterable[Recipe],
+    profile: str | Profile,
+    *,
+    norm: str = "l2",
+    scales: Sequence[str] = SCALES,
+) -> pd.DataFrame:
+    """Damage over ε under the untargeted attack and under noise of the same norm.
+
+    The damage is that of D(z + δ) against the clean reconstruction D(z). One row for each recipe,
+    scale, ε, kind of perturbation and metric; an ε of "spread" scale is in units of the code's own
+    spread s, so the ball's radius is ε·s.
+
+    Columns: dataset, family, beta, seed, norm, scale, eps, radius, kind ("attack" or "noise"),
+    metric ("ssim" for 1 − SSIM, "lpips", "mse"), damage (mean over samples), deviation (standard
+    deviation over samples), samples. LPIPS is NaN where its weights are not on the machine.
+    """
+    profile = get_profile(profile)
+    rows: Rows = []
+    for recipe in track(list(recipes), "untargeted attacks"):
+        for scale in scales:
+            spec = _table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
+            rows += _stored_rows(spec, partial(_untargeted_rows, recipe, profile, norm, scale))
+    return pd.DataFrame(rows)
+
+
+def untargeted_attack(
+    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+) -> Attack:
+    """The untargeted attack on a recipe's model over the ε of its data set."""
+    profile = get_profile(profile)
+    model = get_model(recipe, profile)
+    codes = encode(model, attacked_images(recipe.dataset, profile).images)
+    return attack(
+        model.decode,
+        codes,
+        eps=_radii(recipe, profile, scale),
+        norm=norm,
+        steps=profile.steps,
+        restarts=profile.restarts,
+        progress=f"attacking {recipe}",
+    )
+
+
+def targeted_attack(
+    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+) -> tuple[Attack, Tensor]:
+    """The targeted attack on a recipe's model; also the index of each source's target, [N].
+
+    The target of a source is the next test image with another label, wrapping around.
+    """
+    profile = get_profile(profile)
+    model, test = get_model(recipe, profile), attacked_images(recipe.dataset, profile)
+    partner = target_of(test.labels)
+    hit = attack(
+        model.decode,
+        encode(model, test.images),
+        target=test.images[partner],
+        eps=_radii(recipe, profile, scale),
+        norm=norm,
+        steps=profile.steps,
+        restarts=profile.restarts,
+        progress=f"steering {recipe}",
+    )
+    return hit, partner
+
+
+def target_of(labels: Tensor) -> Tensor:
+    """For each sample the next one, cyclically, with another label, [N] → [N].
+
+    Raises:
+        ValueError: all labels are equal.
+
+    >>> target_of(torch.tensor([0, 0, 1]))
+    tensor([2, 2, 0])
+    """
+    if len(labels.unique()) < 2:
+        raise ValueError(
+            f"labels are all {labels[:1].tolist()}; at least two different are accepted"
+        )
+    n = len(labels)
+    ahead = (torch.arange(n)[:, None] + torch.arange(1, n)) % n  # [N, N − 1]
+    differs = labels[ahead] != labels[:, None]
+    return ahead[torch.arange(n), differs.int().argmax(1)]
+
+
+def targeted_table(
+    recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
+) -> pd.DataFrame:
+    """Distance to the target over ε under the targeted attack.
+
+    Columns: dataset, family, beta, seed, norm, eps, metric, distance (of the attacked decoding to
+    the target image, mean over samples), start (that of the clean reconstruction), floor (that of
+    the target's own reconstruction), noise (that under noise of the same norm), relative (median
+    over samples of `lrnb.metrics.relative_distance`), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
+    auddc (mean over samples, the same for each ε), samples.
+    """
+    profile = get_profile(profile)
+    rows: Rows = []
+    for recipe in track(list(recipes), "targeted attacks"):
+        spec = _table_spec("targeted", recipe, profile, norm=norm)
+        rows += _stored_rows(spec, partial(_targeted_rows, recipe, profile, norm))
+    return pd.DataFrame(rows)
+
+
+def distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
+    """Per-sample distances [N] of two batches of images: 1 − SSIM, LPIPS and MSE.
+
+    LPIPS is NaN where its weights are not on the machine.
+    """
+    missing = torch.full((len(a),), torch.nan, device=a.device)
+    return {
+        "ssim": 1 - metrics.ssim(a, b),
+        "lpips": metrics.lpips(a, b) if metrics.lpips_is_present() else missing,
+        "mse": metrics.mse(a, b),
+    }
+
+
+def noise_like(hit: Attack, *, seed: int = 0) -> Tensor:
+    """Random perturbations with ‖δ‖ = ε, [E, N, …], as a floor for what an attack does."""
+    generator = torch.Generator().manual_seed(seed)
+    unit = random_on_sphere(hit.delta.shape, norm=hit.norm, generator=generator).to(hit.delta)
+    return unit * hit.eps.view(-1, *[1] * (unit.ndim - 1))
+
+
+def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
+    """AADDC of each damage curve (`untargeted_table`); larger means more robust.
+
+    Columns: those of the table without eps, radius, damage, deviation and samples; aaddc.
+    """
+    by = ["dataset", "family", "beta", "seed", "norm", "scale", "kind", "metric"]
+    rows = []
+    for names, curve in damages.groupby(by, sort=False):
+        curve = curve.sort_values("eps")
+        if curve["damage"].isna().any():
+            score = math.nan
+        else:
+            score = metrics.aaddc(
+                torch.tensor(curve["eps"].to_numpy()), torch.tensor(curve["damage"].to_numpy())
+            )
+        rows.append(dict(zip(by, names, strict=True)) | {"aaddc": score})
+    return pd.DataFrame(rows)
+
+
+def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
+    """Mean over seeds and its 95% interval by Student's t; the bounds are NaN for one value.
+
+    >>> interval([1.0])
+    (1.0, nan, nan)
+    >>> mean, low, high = interval([1.0, 3.0])      # t = 12.706 with one degree of freedom
+    >>> mean, round(high - mean, 3)
+    (2.0, 12.706)
+    """
+    array = np.asarray(values, dtype=float)
+    if array.size == 0:
+        raise ValueError("values is empty; at least one number is accepted")
+    mean = float(array.mean())
+    if array.size == 1:
+        return mean, math.nan, math.nan
+    half = float(stats.t.ppf(0.975, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size))
+    return mean, mean - half, mean + half
+
+
+def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Collapse seeds: the mean of a column with its 95% interval, by the columns that name a row.
+
+    Columns: dataset, family, beta, norm, scale, kind, metric and eps as far as the table has them;
+    mean, low, high, seeds.
+    """
+    names = ["dataset", "family", "beta", "norm", "scale", "kind", "metric", "eps"]
+    by = [name for name in names if name in table]
+    rows = []
+    for group, part in table.groupby(by, sort=False):
+        mean, low, high = interval(part[value].to_numpy())
+        bounds = {"mean": mean, "low": low, "high": high, "seeds": len(part)}
+        rows.append(dict(zip(by, group, strict=True)) | bounds)
+    return pd.DataFrame(rows)
+
+
+def _radii(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
+    eps = eps_grid(recipe.dataset, profile)
+    if scale == "raw":
+        return eps
+    spread = code_statistics(training_codes(recipe, profile)).spread
+    return [e * spread for e in eps]
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    made_by = asdict(recipe)
+    return {name: made_by[name] for name in ("dataset", "family", "beta", "seed")}
+
+
+def _clean_rows(recipe: Recipe, profile: Profile) -> Rows:
+    model = get_model(recipe, profile)
+    images = load_data(recipe.dataset, "test", profile.n_test).images
+    codes = code_statistics(training_codes(recipe, profile))
+    error, similarity, divergence = [], [], []
+    with torch.no_grad():
+        for chunk in images.split(500):
+            chunk = chunk.to(model.device)
+            posterior = model.encode(chunk)
+            outputs = model.decode(posterior.mean)
+            error.append(objectives.reconstruction(chunk, outputs))
+            similarity.append(metrics.ssim(chunk, outputs))
+            if posterior.logvar is not None:
+                divergence.append(objectives.kl(posterior))
+    row = _identity(recipe) | {
+        "spread": codes.spread,
+        "active": codes.active,
+        "latent": model.latent,
+        "squared_error": float(torch.cat(error).mean()),
+        "ssim": float(torch.cat(similarity).mean()),
+        "kl": float(torch.cat(divergence).mean()) if divergence else math.nan,
+    }
+    return [row]
+
+
+def _untargeted_rows(recipe: Recipe, profile: Profile, norm: str, scale: str) -> Rows:
+    hit = untargeted_attack(recipe, profile, norm=norm, scale=scale)
+    model = get_model(recipe, profile)
+    codes = encode(model, attacked_images(recipe.dataset, profile).images)
+    outputs = {"attack": hit.images}
+    with torch.no_grad():
+        outputs["noise"] = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
+    rows = []
+    for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+        about = _identity(recipe) | {
+            "norm": norm, "scale": scale, "eps": eps, "radius": float(hit.eps[e])
+        }  # fmt: skip
+        for kind, images in outputs.items():
+            for metric, values in distances(hit.clean, images[e]).items():
+                rows.append(about | {"kind": kind, "metric": metric} | _summary("damage", values))
+    return rows
+
+
+def _targeted_rows(recipe: Recipe, profile: Profile, norm: str) -> Rows:
+    hit, partner = targeted_attack(recipe, profile, norm=norm)
+    model = get_model(recipe, profile)
+    codes = encode(model, attacked_images(recipe.dataset, profile).images)
+    target = attacked_images(recipe.dataset, profile).images[partner].to(hit.clean)
+    with torch.no_grad():
+        noisy = [distances(model.decode(codes + d), target) for d in noise_like(hit)]
+    reached = [distances(images, target) for images in hit.images]
+    start, floor = distances(hit.clean, target), distances(hit.clean[partner], target)
+    apart = (codes - codes[partner]).flatten(1).norm(dim=1)
+    distortion = torch.stack([length(d, "l2") for d in hit.delta]) / apart  # [E, N]
+    rows = []
+    for metric in METRICS:
+        values = torch.stack([r[metric] for r in reached])
+        relative = metrics.relative_distance(values, start[metric], floor[metric])
+        area = _auddc(distortion, relative)
+        for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+            rows.append(
+                _identity(recipe)
+                | {"norm": norm, "eps": eps, "metric": metric}
+                | _summary("distance", values[e])
+                | {
+                    "start": float(start[metric].mean()),
+                    "floor": float(floor[metric].mean()),
+                    "noise": float(noisy[e][metric].mean()),
+                    "relative": float(relative[e].nanmedian()),
+                    "distortion": float(distortion[e].mean()),
+                    "auddc": area,
+                }
+            )
+    return rows
+
+
+def _auddc(distortion: Tensor, relative: Tensor) -> float:
+    """AUDDC per sample over its ε, with the clean start (0, 1), averaged over samples."""
+    areas = []
+    for x, y in zip(distortion.T.cpu(), relative.T.cpu(), strict=True):
+        if bool(torch.isfinite(y).all()):
+            areas.append(
+                metrics.auddc(torch.cat([x.new_zeros(1), x]), torch.cat([y.new_ones(1), y]))
+            )
+    return float(np.mean(areas)) if areas else math.nan
+
+
+def _summary(name: str, values: Tensor) -> dict[str, Any]:
+    return {
+        name: float(values.mean()),
+        "deviation": float(values.std(unbiased=False)),
+        "samples": len(values),
+    }
+
+
+def _table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -> dict[str, Any]:
+    size = {
+        k: getattr(profile, k) for k in ("n_test", "n_attack", "eps_count", "steps", "restarts")
+    }
+    return {
+        "table": table,
+        "model": spec_of(recipe, profile),
+        "size": size,
+        "settings": settings,
+        "lpips": metrics.lpips_is_present(),
+        "code": code_fingerprint(*_ROOMS),
+    }
+
+
+def _stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
+    """Rows from the store, or computed now and stored, so an interrupted run goes on from here."""
+    record = store.load_record("tables", spec)
+    if record is None:
+        record = {"rows": compute()}
+        store.save("tables", spec, {}, record)
+    rows: Rows = record["rows"]
+    return rows

@@ -1,0 +1,246 @@
+"""Training: one loop for every family, with a checkpoint after each epoch and exact resume."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from lrnb import checks, objectives
+from lrnb.attacks import attack, squared_distance
+from lrnb.models import Autoencoder
+from lrnb.progress import task
+from lrnb.store import write_tensors
+
+ADVERSARIAL_FORMS = ("trades", "maxmin")
+History = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How one model is trained.
+
+    Attributes:
+        family: one of `lrnb.objectives.FAMILIES`.
+        beta: weight of the regulariser, 1 being the family's standard.
+        epochs: passes over the training images.
+        batch_size: images a step; the last, smaller batch of an epoch is left out.
+        learning_rate: of Adam at the start; it falls to 0 along a cosine.
+        seed: of the initial weights, the order of the images and all noise.
+        adv_eps: radius of the latent attack in training, for "vae_adv".
+        adv_form: "trades" adds max‖D(z+δ) − D(z)‖² to the VAE's objective; "maxmin" puts
+            max‖D(z+δ) − x‖² in place of its reconstruction error.
+        adv_steps: gradient steps of that attack.
+    """
+
+    family: str
+    beta: float = 1.0
+    epochs: int = 20
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    seed: int = 0
+    adv_eps: float = 0.5
+    adv_form: str = "trades"
+    adv_steps: int = 5
+
+    def __post_init__(self) -> None:
+        checks.one_of("family", self.family, objectives.FAMILIES)
+        checks.one_of("adv_form", self.adv_form, ADVERSARIAL_FORMS)
+        for argument in ("epochs", "batch_size", "adv_steps"):
+            checks.at_least(argument, getattr(self, argument), 1)
+
+
+def train(
+    model: Autoencoder,
+    images: Tensor,
+    settings: TrainingSettings,
+    *,
+    validation: Tensor | None = None,
+    checkpoint: Path | None = None,
+    label: str | None = None,
+) -> History:
+    """Train a model in place.
+
+    All randomness of an epoch comes from a generator seeded with (seed, epoch), so a run that is
+    resumed from a checkpoint gives the same numbers, bit for bit, as one that was not interrupted.
+
+    Args:
+        model: fresh, on the device to train on.
+        images: [N, C, S, S] float32 in [0, 1].
+        settings: see `TrainingSettings`.
+        validation: images whose mean reconstruction error is recorded after each epoch.
+        checkpoint: file that is written after each epoch and resumed from where it exists.
+        label: shown with the progress; None shows nothing.
+
+    Returns:
+        One row an epoch: "epoch", the means of "loss", "reconstruction" and "regulariser" (and
+        "adversarial") per image, "validation" where given, and "seconds".
+
+    Raises:
+        ValueError: images are not as described, or too few for one batch of 3.
+        FloatingPointError: the loss became NaN or infinite.
+    """
+    checks.finite_batch("images", images, dims=4)
+    if len(images) < 3:
+        raise ValueError(f"images has {len(images)} images; at least 3 are accepted")
+    images = images.to(model.device, memory_format=torch.channels_last)
+    batch_size = min(settings.batch_size, len(images))
+    batches = len(images) // batch_size
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    history = _resume(checkpoint, model, optimiser)
+
+    with task(label, total=settings.epochs * batches) as advance:
+        for _ in range(len(history) * batches):
+            advance()
+        for epoch in range(len(history), settings.epochs):
+            start = time.perf_counter()
+            generator = _generator(model.device, settings.seed, epoch)
+            order = torch.randperm(len(images), generator=generator, device=model.device)
+            sums: dict[str, Tensor] = {}
+            model.train()
+            for step, rows in enumerate(order[: batches * batch_size].split(batch_size)):
+                done = (epoch + step / batches) / settings.epochs
+                for group in optimiser.param_groups:
+                    group["lr"] = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+                losses = batch_losses(model, images[rows], settings, len(images), generator)
+                optimiser.zero_grad(set_to_none=True)
+                losses["loss"].backward()
+                optimiser.step()
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0) + value.detach()
+                advance()
+            model.eval()
+            row = {"epoch": epoch + 1.0}
+            row |= {name: float(value) / batches for name, value in sums.items()}
+            if not math.isfinite(row["loss"]):
+                raise FloatingPointError(
+                    f"the loss of {settings} became {row['loss']} in epoch {epoch + 1}"
+                )
+            if validation is not None:
+                row["validation"] = reconstruction_error(model, validation)
+            row["seconds"] = time.perf_counter() - start
+            history.append(row)
+            if checkpoint is not None:
+                _save_checkpoint(checkpoint, model, optimiser, history)
+    model.eval()
+    return history
+
+
+def batch_losses(
+    model: Autoencoder,
+    images: Tensor,
+    settings: TrainingSettings,
+    n_data: int,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """The objective of one batch: scalars "loss" and its parts, means per image."""
+    posterior = model.encode(images)
+    codes = posterior.sample(generator)
+    outputs = model.decode(codes)
+    parts = {
+        "reconstruction": objectives.reconstruction(images, outputs).mean(),
+        "regulariser": objectives.regulariser(
+            settings.family,
+            codes,
+            posterior,
+            beta=settings.beta,
+            n_data=n_data,
+            generator=generator,
+        ),
+    }
+    loss = parts["reconstruction"] + parts["regulariser"]
+    if settings.family == "vae_adv":
+        seed = int(torch.randint(2**31, (1,), generator=generator, device=images.device))
+        attacked = model.decode(codes + _worst_perturbation(model, codes, images, settings, seed))
+        if settings.adv_form == "trades":
+            parts["adversarial"] = objectives.reconstruction(outputs, attacked).mean()
+            loss = loss + parts["adversarial"]
+        else:
+            parts["adversarial"] = objectives.reconstruction(images, attacked).mean()
+            loss = loss - parts["reconstruction"] + parts["adversarial"]
+    return {"loss": loss, **parts}
+
+
+@torch.no_grad()
+def reconstruction_error(model: Autoencoder, images: Tensor, *, batch: int = 500) -> float:
+    """Mean over images of the squared error of the reconstruction, summed over pixels."""
+    errors = [
+        objectives.reconstruction(chunk.to(model.device), model(chunk))
+        for chunk in images.split(batch)
+    ]
+    return float(torch.cat(errors).mean())
+
+
+def _worst_perturbation(
+    model: Autoencoder, codes: Tensor, images: Tensor, settings: TrainingSettings, seed: int
+) -> Tensor:
+    """δ [B, d] that a short attack finds, with the normalisation's statistics frozen."""
+    with _frozen(model):
+        hit = attack(
+            model.decode,
+            codes.detach(),
+            target=images if settings.adv_form == "maxmin" else None,
+            objective=squared_distance,
+            eps=settings.adv_eps,
+            steps=settings.adv_steps,
+            restarts=1,
+            seed=seed,
+        )
+    return hit.delta[0]
+
+
+@contextlib.contextmanager
+def _frozen(model: Autoencoder) -> Generator[None, None, None]:
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
+
+
+def _generator(device: torch.device, seed: int, epoch: int) -> torch.Generator:
+    # (torch's generator on a processor takes only 32 bits of its seed, so the two are hashed)
+    mixed = np.random.SeedSequence([seed, epoch]).generate_state(1)[0]
+    return torch.Generator(device).manual_seed(int(mixed))
+
+
+def _save_checkpoint(
+    file: Path, model: Autoencoder, optimiser: torch.optim.Optimizer, history: History
+) -> None:
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for i, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{i}.{name}": value for name, value in state.items()}
+    write_tensors(file, tensors, {"history": json.dumps(history)})
+
+
+def _resume(file: Path | None, model: Autoencoder, optimiser: torch.optim.Optimizer) -> History:
+    if file is None or not file.is_file():
+        return []
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
+    with safe_open(file, framework="pt") as content:
+        history: History = json.loads(content.metadata()["history"])
+        for name in content.keys():  # noqa: SIM118 (not a dict)
+            kind, rest = name.split(".", 1)
+            if kind == "model":
+                weights[rest] = content.get_tensor(name)
+            else:
+                i, entry = rest.split(".", 1)
+                states.setdefault(int(i), {})[entry] = content.get_tensor(name)
+    model.load_state_dict(weights)
+    for i, parameter in enumerate(model.parameters()):
+        for entry in ("exp_avg", "exp_avg_sq"):  # the fused step wants the parameter's own layout
+            states[i][entry] = torch.empty_like(parameter).copy_(states[i][entry])
+    now: dict[str, Any] = optimiser.state_dict()
+    optimiser.load_state_dict({"state": states, "param_groups": now["param_groups"]})
+    return history

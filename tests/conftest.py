@@ -1,0 +1,26 @@
+"""Every test has a store of its own; real data are used where LRNB_DATA has them."""
+
+from pathlib import Path
+
+import pytest
+
+from lrnb import data
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LRNB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LRNB_PROGRESS", str(tmp_path / "progress.jsonl"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def real() -> object:
+    def need(name: str) -> str:
+        if not data.is_present(name):
+            pytest.skip(
+                f"{name} is not in {data.data_root()}: set LRNB_DATA or `lrnb fetch {name}`"
+            )
+        return name
+
+    return need

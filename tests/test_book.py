@@ -1,0 +1,242 @@
+"""The book: chapters run at smoke scale, nbval agrees with what is committed, the pages build."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import nbformat
+import pandas as pd
+import papermill
+import pytest
+from click.testing import CliRunner
+
+from lrnb import book
+from lrnb.cli import main
+from lrnb.experiments import PROFILES
+from lrnb.results import glue
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = book.chapters(ROOT)
+SMOKE = {"profile": "smoke", "datasets": list(PROFILES["smoke"].datasets), "seeds": [0]}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the project in which the chapters were run and the book built."""
+    root = tmp_path_factory.mktemp("clone")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(ROOT / name, root / name)
+    for name in ("book", "notebooks", "_static", "results"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LRNB_HOME", str(tmp_path_factory.mktemp("home")))
+    # without the weights of LPIPS, as a newcomer has none; test_lpips_curves has them
+    patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+    patch.chdir(root)
+    yield root
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def built(clone):
+    for arguments in (["run", "--profile", "smoke"], ["build", "--profile", "smoke"]):
+        shown = CliRunner().invoke(main, arguments)
+        assert shown.exit_code == 0, shown.output
+    return clone / "_build" / "smoke"
+
+
+def test_every_chapter_ran_and_saved_its_table(built):
+    assert CHAPTERS
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(built / "notebooks" / chapter.name, as_version=4)
+        assert all(c.get("execution_count") for c in notebook.cells if c.cell_type == "code")
+        assert len(pd.read_csv(built / "results" / "smoke" / f"{chapter.stem}.csv"))
+        assert (built / "results" / "smoke" / f"{chapter.stem}.json").is_file()
+
+
+def test_no_output_holds_an_error_a_warning_or_progress(built):
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(built / "notebooks" / chapter.name, as_version=4)
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                assert output.output_type != "error"
+                assert output.get("name") != "stderr", output
+                assert " left" not in str(output.get("text", "")), output
+
+
+def test_tracked_notebooks_are_untouched(built, clone):
+    for chapter in CHAPTERS:
+        assert (clone / "notebooks" / chapter.name).read_bytes() == chapter.read_bytes()
+
+
+def test_pages_say_that_lpips_was_not_computed_and_how_to_get_it(built):
+    for name in ("02_untargeted_attack", "03_targeted_attack"):
+        page = (built / "_build" / "html" / "notebooks" / f"{name}.html").read_text()
+        assert "LPIPS was not computed" in page and "lrnb fetch lpips" in page
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.targets, self.ids, self.images = [], set(), []
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if "id" in given:
+            self.ids.add(given["id"])
+        if tag == "a" and given.get("href"):
+            self.targets.append(given["href"])
+        if tag == "img":
+            self.images.append(given)
+
+
+def test_links_inside_the_book_lead_somewhere(built):
+    html = built / "_build" / "html"
+    pages = {}
+    for page in html.rglob("*.html"):
+        pages[page.resolve()] = Links()
+        pages[page.resolve()].feed(page.read_text())
+    broken = []
+    for page, links in pages.items():
+        for target in links.targets:
+            url = urlparse(target)
+            if url.scheme or url.netloc:
+                continue
+            file = (page.parent / unquote(url.path)).resolve() if url.path else page
+            anchor = url.fragment
+            if not file.is_file() or (anchor and file in pages and anchor not in pages[file].ids):
+                broken.append(f"{page.name}: {target}")
+    assert not broken
+
+
+def test_the_table_behind_the_figures_can_be_downloaded(built):
+    page = (built / "_build" / "html" / "notebooks" / "01_training.html").read_text()
+    (target,) = set(re.findall(r'href="([^"]*01_training\.csv)"', page))
+    assert (built / "_build" / "html" / "notebooks" / target).resolve().is_file()
+
+
+def test_figures_have_alt_text_and_keep_their_colours_in_the_dark(built):
+    for chapter in CHAPTERS:
+        links = Links()
+        links.feed((built / "_build" / "html" / "notebooks" / f"{chapter.stem}.html").read_text())
+        figures = [i for i in links.images if "_images" in i["src"]]
+        assert len(figures) >= 2
+        for image in figures:
+            assert len(image["alt"]) > 30 and "dark-light" in image["class"], image
+
+
+def test_glued_numbers_arrive_on_the_first_page(built):
+    text = re.sub(r"<[^>]+>", "", (built / "_build" / "html" / "book" / "intro.html").read_text())
+    assert re.search(r"lowers the SSIM of a VAE.s decoding by\s+0\.\d\d", text)
+    assert re.search(r"covers\s+-?\d+% of the way", text)
+
+
+def test_each_page_is_small(built):
+    for page in (built / "_build" / "html").rglob("*.html"):
+        links = Links()
+        links.feed(page.read_text())
+        images = {(page.parent / unquote(i["src"])) for i in links.images if "_images" in i["src"]}
+        size = page.stat().st_size + sum(i.stat().st_size for i in images)
+        assert size < 3e6, page.name
+
+
+def test_a_warning_stops_the_build(clone, built):
+    page = clone / "_build" / "smoke" / "book" / "glossary.md"
+    page.write_text(page.read_text() + "\n[nowhere](no-such-page.md)\n")
+    with pytest.raises(book.BuildFailed, match="no-such-page"):
+        book.build(built)
+
+
+def test_a_stored_error_stops_the_build(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    error = nbformat.v4.new_output("error", ename="KeyError", evalue="x", traceback=[])
+    cell = nbformat.v4.new_code_cell("x", outputs=[error])
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    nbformat.write(notebook, tmp_path / "notebooks" / "01_a.ipynb")
+    with pytest.raises(book.BuildFailed, match="KeyError"):
+        book.build(tmp_path)
+
+
+def notebook_of(*cells):
+    language = {"language_info": {"name": "python"}}
+    return nbformat.v4.new_notebook(cells=list(cells), metadata=language)
+
+
+def test_a_chapter_that_fails_leaves_no_page_behind(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    cells = [
+        nbformat.v4.new_code_cell("profile = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("raise KeyError('broken')"),
+    ]
+    source = tmp_path / "notebooks" / "01_a.ipynb"
+    nbformat.write(notebook_of(*cells), source)
+    with pytest.raises(book.ChapterFailed, match="broken"):
+        book.run(tmp_path, profile="smoke")
+    left = sorted(p.name for p in (tmp_path / "_build" / "smoke" / "notebooks").iterdir())
+    assert left == ["01_a.failed.ipynb", "01_a.ipynb"]
+    staged = tmp_path / "_build" / "smoke" / "notebooks" / "01_a.ipynb"
+    assert staged.read_bytes() == source.read_bytes()
+
+
+def test_in_place_writes_outputs_without_the_injected_cell(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    code = "import os, pathlib; p = pathlib.Path(os.environ['LRNB_RESULTS']); p.mkdir(parents=True, exist_ok=True); (p / 'a.csv').write_text(profile); print(profile, seeds)"
+    cells = [
+        nbformat.v4.new_code_cell("profile = 'quick'", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    tracked = tmp_path / "notebooks" / "01_a.ipynb"
+    nbformat.write(notebook_of(*cells), tracked)
+    book.run(tmp_path, profile="smoke", seeds=[3], in_place=True)
+    after = nbformat.read(tracked, as_version=4)
+    assert [c.source for c in after.cells] == [c.source for c in cells]
+    assert after.cells[1].outputs[0].text == "smoke [3]\n"
+    assert "papermill" not in after.metadata
+    assert (tmp_path / "results" / "smoke" / "a.csv").read_text() == "smoke"
+
+
+def test_nbval_over_the_committed_notebooks_at_smoke_scale(built, tmp_path):
+    """Marked cells print facts that hold at any scale; they must equal what is committed."""
+    compared = 0
+    for chapter in CHAPTERS:
+        notebook = papermill.iorw.load_notebook_node(str(chapter))
+        scaled = papermill.parameterize.parameterize_notebook(notebook, SMOKE)
+        marked = [c for c in scaled.cells if "NBVAL_CHECK_OUTPUT" in c.source]
+        assert marked and all(c.outputs for c in marked), (
+            f"{chapter.name} is committed without outputs"
+        )
+        compared += len(marked)
+        papermill.iorw.write_ipynb(scaled, str(tmp_path / chapter.name))
+    assert compared >= len(CHAPTERS)
+    environment = os.environ | {"LRNB_RESULTS": str(tmp_path / "results")}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_notebooks_hold_no_myst_and_one_parameters_cell():
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(chapter, as_version=4)
+        tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
+        assert len(tagged) == 1
+        text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+        assert not re.search(r"\{[a-z:]+\}`|^:::|```\{", text, flags=re.M)
+
+
+def test_glue_refuses_what_cannot_be_formatted():
+    with pytest.raises(ValueError, match="value is list"):
+        glue("name", [1])

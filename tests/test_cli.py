@@ -1,0 +1,84 @@
+"""The command line as a user types it."""
+
+import pytest
+from click.testing import CliRunner
+
+from lrnb import metrics, store
+from lrnb.cli import main
+
+
+def lrnb(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.parametrize("command", ["run", "build", "train", "fetch", "doctor", "models"])
+def test_help_has_an_example(command):
+    shown = lrnb(command, "--help")
+    assert shown.exit_code == 0
+    assert f"lrnb {command}" in shown.output.split("Example", 1)[1]
+    assert command in lrnb("--help").output
+
+
+def test_train_then_models_then_remove():
+    done = lrnb("train", "--profile", "smoke", "--datasets", "digits", "--families", "vae,ae")
+    assert done.exit_code == 0, done.output
+    listed = lrnb("models").output
+    assert "vae on digits, seed 0 (256 images × 2 epochs)" in listed and "2 artefacts" in listed
+    key = store.entries()[0].key
+    assert f"removed {key}" in lrnb("models", "remove", key[:8]).output
+    assert lrnb("models", "remove", key).exit_code == 1
+    assert lrnb("models", "remove", "--all").exit_code == 0
+    assert "0 artefacts" in lrnb("models").output
+
+
+def test_doctor_names_what_is_missing_and_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("LRNB_DATA", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = lrnb("doctor")
+    assert shown.exit_code == 0
+    for part in ("torch", "device", "lrnb fetch mnist", "lrnb fetch lpips", "embedded"):
+        assert part in shown.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--datasets", "minst"], "Did you mean 'mnist'?"),
+        (["run", "--chapters", "09"], "chapters='09'"),
+        (["run", "--seeds", "x"], "whole number"),
+        (["run", "--profile", "quik"], "'quik' is not one of"),
+        (["fetch", "mnits"], "Did you mean 'mnist'?"),
+        (["train", "--families", "vea"], "Did you mean 'vae'?"),
+        (["models", "remove"], "name either"),
+    ],
+)
+def test_errors_are_one_message_without_a_traceback(arguments, message):
+    shown = lrnb(*arguments)
+    assert shown.exit_code in (1, 2)
+    assert message in shown.output and "Traceback" not in shown.output
+
+
+def test_missing_data_is_said_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("LRNB_DATA", str(tmp_path))
+    shown = lrnb("run", "--datasets", "mnist", "--profile", "smoke")
+    assert shown.exit_code == 1 and "lrnb fetch mnist" in shown.output
+
+
+def test_outside_a_clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = lrnb("build")
+    assert shown.exit_code == 1 and "_toc.yml" in shown.output
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fail(net):
+        raise OSError("no network")
+
+    monkeypatch.setattr(metrics, "fetch_lpips", fail)
+    shown = lrnb("fetch", "lpips")
+    assert shown.exit_code == 1 and "no network" in shown.output and "TORCH_HOME" in shown.output
+
+
+def test_fetching_what_is_embedded():
+    assert "digits: embedded" in lrnb("fetch", "digits").output
