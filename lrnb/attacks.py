@@ -111,10 +111,11 @@ def attack(
     checks.one_of("method", method, METHODS)
     for argument, given in (("steps", steps), ("restarts", restarts), ("batch", batch)):
         checks.at_least(argument, given, 1)
-    codes = checks.finite_batch("codes", codes).detach()
+    codes = checks.finite_batch("codes", codes, least=2).detach()
     radii = _radii(eps).to(codes)
     with torch.no_grad():
         clean = _decode_in_batches(decode, codes, batch)
+        checks.finite_batch("the decoder's output", clean)
     codes, radii = codes.to(clean.device), radii.to(clean.device)
     if target is not None:
         checks.finite_batch("target", target)
@@ -141,6 +142,8 @@ def attack(
         delta = torch.cat([delta for delta, _ in found]).view(*shape, *codes.shape[1:])
         loss = torch.cat([loss for _, loss in found]).view(shape)
         delta, loss = _best_restart(delta, loss)
+        if bool((loss == -math.inf).any()):
+            raise ValueError("decode or objective returned NaN wherever it was evaluated in a ball")
         delta, loss = _nest(delta, loss, radii, clean_loss=score(clean, reference))
         images = torch.stack([_decode_in_batches(decode, codes + d, batch) for d in delta])
     decodes = n + len(sample) * (steps + 1) + len(radii) * n
@@ -205,6 +208,9 @@ class _FallingStep:
     def __init__(self, eps: Tensor, *, norm: str, steps: int) -> None:
         self.eps, self.norm, self.steps, self.done = eps, norm, steps, 0
 
+    def start(self, point: _Point) -> None:
+        pass
+
     def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
         step = self.eps * (1 + math.cos(math.pi * self.done / self.steps))
         self.done += 1
@@ -222,12 +228,13 @@ class _AdaptiveStep:
         self.eps, self.norm = eps, norm
         self.step = 2 * eps
         self.before: Tensor | None = None
-        self.loss: Tensor | None = None
         self.rises = torch.zeros_like(eps)
-        self.moves, self.window = 0, max(1, round(0.22 * steps))
+        self.since, self.window = 0, max(1, round(0.22 * steps))
         self.shrink, self.shortest = max(1, round(0.03 * steps)), max(1, round(0.06 * steps))
-        self.since, self.halved = 0, torch.ones_like(eps, dtype=torch.bool)
-        self.best_then: Tensor | None = None
+        self.halved = torch.zeros_like(eps, dtype=torch.bool)
+
+    def start(self, point: _Point) -> None:
+        self.loss = self.best_then = point.loss
 
     def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
         ahead = delta + _over(self.step, delta) * steepest(gradient, norm=self.norm)
@@ -239,22 +246,19 @@ class _AdaptiveStep:
         return ahead
 
     def look(self, now: _Point, best: _Point) -> _Point:
-        if self.loss is not None:
-            self.rises += now.loss > self.loss
+        self.rises += now.loss > self.loss
         self.loss = now.loss
         self.since += 1
-        if self.since < self.window:
+        if self.since < self.window or self.before is None:
             return now
-        stalled = self.rises <= 0.75 * self.since
-        if self.best_then is not None:
-            stalled |= ~self.halved & (best.loss <= self.best_then)
-        self.step = torch.where(stalled, self.step / 2, self.step)
-        self.halved, self.best_then = stalled, best.loss
+        few_rises = self.rises <= 0.75 * self.since
+        stuck = ~self.halved & (best.loss <= self.best_then)
+        self.halved, self.best_then = few_rises | stuck, best.loss
+        self.step = torch.where(self.halved, self.step / 2, self.step)
         self.rises, self.since = torch.zeros_like(self.rises), 0
         self.window = max(self.window - self.shrink, self.shortest)
-        if self.before is not None:
-            self.before = torch.where(_over(stalled, now.delta), best.delta, self.before)
-        back = now.replaced(stalled, best)
+        self.before = torch.where(_over(self.halved, best.delta), best.delta, self.before)
+        back = now.replaced(self.halved, best)
         self.loss = back.loss
         return back
 
@@ -305,9 +309,11 @@ def _ascend(
             if not loss.requires_grad:
                 raise ValueError("decode is not differentiable: its output has no gradient")
             (gradient,) = torch.autograd.grad(loss.sum(), delta)
-        return _Point(delta.detach(), loss.detach(), gradient)
+        loss = loss.detach().nan_to_num(nan=-math.inf)  # what is not a number is never the best
+        return _Point(delta.detach(), loss, gradient)
 
     now = best = evaluate(start)
+    rule.start(now)
     for _ in range(steps):
         now = evaluate(rule.move(now.delta, now.gradient))
         best = best.replaced(now.loss > best.loss, now)
@@ -337,7 +343,10 @@ def _nest(
 
 
 def _radii(eps: float | Sequence[float] | Tensor) -> Tensor:
-    radii = torch.as_tensor(eps, dtype=torch.float32).detach().reshape(-1)
+    try:
+        radii = torch.as_tensor(eps, dtype=torch.float32).detach().reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        radii = torch.empty(0)
     if radii.numel() == 0 or not bool((torch.isfinite(radii) & (radii > 0)).all()):
         raise ValueError(f"eps={eps!r} is not accepted: one or more finite numbers > 0 are")
     return radii

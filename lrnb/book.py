@@ -21,7 +21,8 @@ from lrnb import checks, data
 from lrnb.experiments import get_profile
 from lrnb.progress import track
 
-_STAGED = ("_config.yml", "_toc.yml", "README.md", "book", "notebooks", "results", "_static")
+_STAGED = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "_static")
+_SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".png", ".svg")
 
 
 class ChapterFailed(RuntimeError):
@@ -85,11 +86,15 @@ def run(
 
     Raises:
         UnknownName, MissingData: before anything runs.
-        ChapterFailed: a notebook raised an error; its own copy is left beside the others.
+        ChapterFailed: a notebook raised an error; its copy is left in ``_build/running``.
     """
     size = get_profile(profile)
-    datasets = list(datasets or size.datasets)
-    parameters = {"profile": profile, "datasets": datasets, "seeds": list(seeds or size.seeds)}
+    datasets = list(dict.fromkeys(datasets or size.datasets))
+    parameters = {
+        "profile": profile,
+        "datasets": datasets,
+        "seeds": list(dict.fromkeys(seeds or size.seeds)),
+    }
     for name in datasets:
         data.fingerprint(name)  # raises now rather than after the first models are trained
     notebooks = chapters(root, chosen)
@@ -99,33 +104,35 @@ def run(
     with _environment(LRNB_RESULTS=str(results)):
         for notebook in track(notebooks, "chapters"):
             target = staged / "notebooks" / notebook.name
-            _execute(notebook, target, parameters)
+            _execute(notebook, target, parameters, root / "_build" / "running" / profile)
             executed.append(target)
     if in_place:
         for notebook in executed:
             _publish(notebook, root / "notebooks" / notebook.name)
-        shutil.copytree(results, root / "results" / profile, dirs_exist_ok=True)
+            for table in results.glob(f"{notebook.stem}.*"):
+                _copy(table, root / "results" / profile / table.name)
     return executed
 
 
 def stage(root: Path, profile: str) -> Path:
-    """Copy what the book is built from to ``_build/<profile>/``; executed chapters stay."""
+    """Copy what the book is built from to ``_build/<profile>/``.
+
+    Chapters that were executed there, and their tables, stay unless the tracked ones are newer.
+    """
     staged = root / "_build" / profile
-    staged.mkdir(parents=True, exist_ok=True)
     for name in _STAGED:
-        source, target = root / name, staged / name
-        if source.is_file():
-            shutil.copy2(source, target)
-        elif source.is_dir() and name in ("notebooks", "results"):
-            target.mkdir(exist_ok=True)
-            for item in source.rglob("*"):
-                copy = target / item.relative_to(source)
-                if item.is_file() and not copy.exists() and ".ipynb_checkpoints" not in item.parts:
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(item, copy)
-        elif source.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(source, target)
+        source = root / name
+        kept = name in ("notebooks", "results")
+        if source.is_dir() and not kept:
+            shutil.rmtree(staged / name, ignore_errors=True)
+        files = [source] if source.is_file() else source.rglob("*")
+        for file in files:
+            target = staged / file.relative_to(root)
+            if file.is_dir() or file.suffix not in _SUFFIXES or ".ipynb_checkpoints" in file.parts:
+                continue
+            if kept and target.exists() and target.stat().st_mtime >= file.stat().st_mtime:
+                continue
+            _copy(file, target)
     return staged
 
 
@@ -144,26 +151,31 @@ def build(source: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True)
     page = source / "_build" / "html" / "index.html"
     if done.returncode or not page.is_file():
-        raise BuildFailed(
-            f"jupyter-book build {source} failed:\n{done.stdout[-4000:]}{done.stderr[-8000:]}"
-        )
+        said = (done.stdout + done.stderr).splitlines()
+        reasons = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-40:]
+        raise BuildFailed(f"jupyter-book could not build {source}:\n" + "\n".join(reasons))
     return page
 
 
-def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> None:
+def _execute(source: Path, target: Path, parameters: dict[str, Any], scratch: Path) -> None:
+    """Execute one notebook in ``scratch`` and move it to its place when it is whole."""
     import papermill
 
-    running = target.with_name(f".{target.stem}.running.ipynb")
+    scratch.mkdir(parents=True, exist_ok=True)
+    running = scratch / source.name
     start = time.monotonic()
     try:
         papermill.execute_notebook(
-            source, running, parameters, kernel_name="python3", progress_bar=False,
+            source,
+            running,
+            parameters,
+            kernel_name="python3",
+            progress_bar=False,
             cwd=target.parent,
             extra_arguments=["--log-level=ERROR"],
-        )  # fmt: skip
-    except papermill.PapermillExecutionError as error:
-        running.replace(target.with_name(f"{target.stem}.failed.ipynb"))
-        raise ChapterFailed(f"{source.name} failed in cell {error.cell_index}:\n{error}") from error
+        )
+    except Exception as error:  # raised by the notebook, or the kernel died (out of memory, say)
+        raise ChapterFailed(f"{source.name} failed, see {running}:\n{error}") from error
     notebook = nbformat.read(running, as_version=4)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
@@ -171,8 +183,14 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any]) -> None:
             tags.append("remove-cell")
     nbformat.write(notebook, running)
     running.replace(target)
-    target.with_name(f"{target.stem}.failed.ipynb").unlink(missing_ok=True)
     print(f"{source.stem}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = target.with_name(f"{target.name}.part")
+    shutil.copy2(source, scratch)
+    scratch.replace(target)
 
 
 def _publish(executed: Path, tracked: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -30,23 +32,35 @@ def one_of(argument: str, given: str, accepted: Iterable[str]) -> str:
     raise UnknownName(f"{argument}={given!r} is not known; accepted: {', '.join(names)}.{hint}")
 
 
-def at_least(argument: str, given: int, least: int) -> int:
+def at_least(argument: str, given: SupportsIndex, least: int) -> int:
     """Return the whole number ``given`` if it is at least ``least``, else raise ValueError."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < least:
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = least - 1
+    if isinstance(given, bool) or number < least:
         raise ValueError(f"{argument}={given!r} is not accepted: a whole number ≥ {least} is")
-    return given
+    return number
 
 
-def finite_batch(argument: str, given: Tensor, *, dims: int | None = None) -> Tensor:
-    """Return ``given`` if it is a non-empty, finite floating tensor [N, …] (of ``dims`` axes)."""
+def finite_batch(
+    argument: str, given: Tensor, *, dims: int | None = None, least: int = 1
+) -> Tensor:
+    """Return ``given`` if it is a non-empty, finite floating tensor [N, …].
+
+    Args:
+        argument: its name.
+        given: the tensor.
+        dims: the exact number of axes; `least`: the least number where that is None.
+    """
     if not isinstance(given, Tensor) or not given.is_floating_point():
         kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
         raise ValueError(f"{argument} is {kind}; a floating-point tensor is accepted")
-    shape = tuple(given.shape)
-    if given.ndim < 1 or given.numel() == 0 or (dims is not None and given.ndim != dims):
-        wanted = "[N, …]" if dims is None else f"{dims} axes"
+    right = given.ndim >= least if dims is None else given.ndim == dims
+    if given.numel() == 0 or not right:
+        wanted = f"{least} or more axes" if dims is None else f"{dims} axes"
         raise ValueError(
-            f"{argument} has shape {shape}; a non-empty tensor of {wanted} is accepted"
+            f"{argument} has shape {tuple(given.shape)}; a non-empty tensor of {wanted} is accepted"
         )
     if not bool(torch.isfinite(given).all()):
         bad = int((~torch.isfinite(given)).sum())

@@ -49,7 +49,7 @@ class _Commands(click.Group):
 
         try:
             return super().invoke(context)
-        except (ValueError, LookupError, OSError, BuildFailed, ChapterFailed) as error:
+        except (ValueError, OSError, FloatingPointError, BuildFailed, ChapterFailed) as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -175,7 +175,8 @@ def fetch(names: tuple[str, ...], net: str) -> None:
             place = metrics.fetch_lpips(net) if name == "lpips" else data.fetch(name)
         except (OSError, RuntimeError) as error:
             hint = {
-                "lpips": "Put the file into $TORCH_HOME/hub/checkpoints by hand.",
+                "lpips": "Put torchvision's file of these weights, "
+                f"{metrics.BACKBONE[net]}, into $TORCH_HOME/hub/checkpoints by hand.",
                 "celeba": f"Its host limits downloads: get the aligned images by hand and put them "
                 f"into {data.data_root() / 'celeba' / 'img_align_celeba'}, the lists beside it.",
             }.get(name, "Set LRNB_DATA to a folder that holds it.")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -103,8 +104,19 @@ def fingerprint(name: str) -> str:
     checks.one_of("name", name, DATASETS)
     if name in EMBEDDED:
         return "embedded"
-    files = sorted(f for f in _folder(name).iterdir() if f.suffix == ".jpg" or "ubyte" in f.name)
-    listing = "\n".join(f"{f.name} {f.stat().st_size}" for f in files if f.suffix != ".gz")
+    folder = _folder(name)
+    changed = max(place.stat().st_mtime_ns for place in (folder, folder.parent))
+    return _listing(name, folder, changed)
+
+
+@functools.lru_cache(maxsize=8)
+def _listing(name: str, folder: Path, changed: int) -> str:
+    files = [f for f in folder.iterdir() if f.suffix == ".jpg" or f.name.endswith("-ubyte")]
+    if not files:
+        raise MissingData(f"{name}: {folder} is empty. Fetch it with `lrnb fetch {name}`.")
+    if name == "celeba":
+        files += [f for f in folder.parent.glob("list_*.txt")]
+    listing = "\n".join(sorted(f"{f.name} {f.stat().st_size}" for f in files))
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 
@@ -234,12 +246,16 @@ def _celeba(split: str, n: int | None) -> ImageSet:
         cut = len(files) - max(1, len(files) // 10)
         files = files[:cut] if split == "train" else files[cut:]
     files = files[_keep(n)]
+    if not files:
+        raise MissingData(
+            f"celeba: {folder} holds no image of the {split} split. Fetch it with `lrnb fetch celeba`."
+        )
     with ThreadPoolExecutor() as pool:
         pixels = np.stack(list(pool.map(_face, files)))
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(255)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float().div_(255)
     names, attributes = _celeba_attributes(folder.parent / "list_attr_celeba.txt", files)
     labels = attributes[:, names.index("Male")].long()
-    return ImageSet("celeba", split, images.contiguous(), labels, attributes, names)
+    return ImageSet("celeba", split, images, labels, attributes, names)
 
 
 def _face(file: Path) -> np.ndarray:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
+import os
 from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import joblib
 import torch
-from torch import Tensor
 
 from lrnb import checks, store
-from lrnb.data import DATASETS, fingerprint, load_data
+from lrnb.data import DATASETS, ImageSet, fingerprint, load_data
 from lrnb.models import Autoencoder
 from lrnb.objectives import FAMILIES, STOCHASTIC
 from lrnb.progress import track
 from lrnb.provenance import code_fingerprint
 from lrnb.training import ADVERSARIAL_FORMS, History, TrainingSettings, train
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,8 @@ class Recipe:
         family: "ae", "vae", "tcvae", "dae_kl", "dae_mmd", "dae_swt" or "vae_adv".
         beta: weight of the regulariser, 1 being the family's standard.
         seed: of the training.
-        adv_eps, adv_form: of the latent attack during training, for "vae_adv" only.
+        adv_eps, adv_form, adv_weight: of the latent attack during training, for "vae_adv" only
+            (`lrnb.training.TrainingSettings`).
 
     >>> Recipe(dataset="mnist", family="vea")
     Traceback (most recent call last):
@@ -46,16 +45,20 @@ class Recipe:
     seed: int = 0
     adv_eps: float = 0.5
     adv_form: str = "trades"
+    adv_weight: float = 1.0
 
     def __post_init__(self) -> None:
         checks.one_of("dataset", self.dataset, DATASETS)
         checks.one_of("family", self.family, FAMILIES)
         checks.one_of("adv_form", self.adv_form, ADVERSARIAL_FORMS)
         checks.at_least("seed", self.seed, 0)
-        for argument in ("beta", "adv_eps"):
-            if not 0 <= getattr(self, argument) < float("inf"):
-                given = getattr(self, argument)
-                raise ValueError(f"{argument}={given!r} is not accepted: a finite number ≥ 0 is")
+        for argument in ("beta", "adv_eps", "adv_weight"):
+            given = getattr(self, argument)
+            if not 0 <= given < float("inf") or (argument == "adv_eps" and given == 0):
+                least = "> 0" if argument == "adv_eps" else "≥ 0"
+                raise ValueError(
+                    f"{argument}={given!r} is not accepted: a finite number {least} is"
+                )
 
     def __str__(self) -> str:
         beta = f" β={self.beta:g}" if self.beta != 1 else ""
@@ -89,6 +92,16 @@ class Profile:
     steps: int
     restarts: int
 
+    def __post_init__(self) -> None:
+        for dataset in self.datasets:
+            checks.one_of("datasets", dataset, DATASETS)
+        counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
+        for argument in counts:
+            checks.at_least(argument, getattr(self, argument), 1)
+        checks.at_least("batch_size", self.batch_size, 3)
+        if self.n_train is not None:
+            checks.at_least("n_train", self.n_train, 3)
+
 
 _QUICK = Profile(
     "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
@@ -110,6 +123,9 @@ PROFILES = {
         learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=100, restarts=10,
     ),
 }  # fmt: skip
+
+_VALIDATION_IMAGES = 256
+_PLACES = ("LRNB_HOME", "LRNB_DATA", "LRNB_PROGRESS")
 
 # the paper attacks with ε up to 1 on MNIST and FashionMNIST and up to 2 on CelebA
 EPS_MAX = {"digits": 1.0, "shapes": 1.0, "mnist": 1.0, "fashion_mnist": 1.0, "celeba": 2.0}
@@ -173,16 +189,20 @@ def train_all(
         recipes: which models.
         profile: name or `Profile`.
         jobs: processes at once, through joblib; by default one per core, and one alone on a GPU.
-            Another joblib backend (``with joblib.parallel_config(backend=…)``) can carry them to
-            other machines that share the store's folder.
+            Another joblib backend (``with joblib.parallel_config(backend=…, n_jobs=…)``) can carry
+            them to other machines that share the store's folder.
     """
     recipes = list(recipes)
-    missing = [r for r in recipes if store.load_record("models", spec_of(r, profile)) is None]
     if jobs is None:
-        jobs = 1 if torch.cuda.is_available() else joblib.cpu_count()
-    if jobs != 1 and len(missing) > 1:
+        configured = joblib.effective_n_jobs(None)
+        alone = 1 if torch.cuda.is_available() else joblib.cpu_count()
+        jobs = configured if configured > 1 else alone
+    checks.at_least("jobs", jobs, 1)
+    missing = [r for r in recipes if not store.holds("models", spec_of(r, profile))]
+    if jobs > 1 and len(missing) > 1:
         parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
-        work = (joblib.delayed(_train_only)(recipe, profile) for recipe in missing)
+        places = {name: os.environ.get(name) for name in _PLACES}
+        work = (joblib.delayed(_train_only)(recipe, profile, places) for recipe in missing)
         for _ in track(parallel(work), "models trained", total=len(missing)):
             pass
     return [get_model(recipe, profile) for recipe in recipes]
@@ -196,7 +216,7 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     if recipe.family == "vae_adv":
         rooms.append("attacks")
     else:
-        del made_by["adv_eps"], made_by["adv_form"]
+        del made_by["adv_eps"], made_by["adv_form"], made_by["adv_weight"]
     size = {
         k: getattr(profile, k)
         for k in ("n_train", "epochs", "batch_size", "learning_rate", "width")
@@ -207,6 +227,12 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
         "data": fingerprint(recipe.dataset),
         "code": code_fingerprint(*rooms),
     }
+
+
+@functools.lru_cache(maxsize=4)
+def data_of(dataset: str, split: str, n: int | None) -> ImageSet:
+    """`lrnb.data.load_data`, kept in memory: the same tensors each time, not to be written to."""
+    return load_data(dataset, split, n)
 
 
 def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
@@ -228,11 +254,13 @@ def _get(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     spec, model = spec_of(recipe, profile), new_model(recipe, profile).to(device)
     with store.lock(spec):
-        found = _load(spec)
+        found = store.find("models", spec)
         if found is None:
-            history = _train(recipe, get_profile(profile), model)
+            # (a checkpoint goes on only on its own kind of device, whose noise is its own)
+            unfinished = spec | {"device": device.type}
+            history = _train(recipe, get_profile(profile), model, store.partial(unfinished))
             store.save("models", spec, model.state_dict(), {"history": history})
-            store.discard_partial(spec)
+            store.discard_partial(unfinished)
         else:
             weights, record = found
             model.load_state_dict(weights)
@@ -240,15 +268,7 @@ def _get(
     return model.eval().requires_grad_(False), history
 
 
-def _load(spec: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    try:
-        return store.load("models", spec)
-    except store.CorruptArtefact as error:
-        log.warning("%s; training it again", error)
-        return None
-
-
-def _train(recipe: Recipe, profile: Profile, model: Autoencoder) -> History:
+def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Path) -> History:
     settings = TrainingSettings(
         family=recipe.family,
         beta=recipe.beta,
@@ -258,34 +278,38 @@ def _train(recipe: Recipe, profile: Profile, model: Autoencoder) -> History:
         seed=recipe.seed,
         adv_eps=recipe.adv_eps,
         adv_form=recipe.adv_form,
+        adv_weight=recipe.adv_weight,
     )
-    with _one_thread():
+    with _reproducibly():
         return train(
             model,
-            _images(recipe.dataset, "train", profile.n_train),
+            data_of(recipe.dataset, "train", profile.n_train).images,
             settings,
-            validation=_images(recipe.dataset, "test", min(profile.n_test, 1000)),
-            checkpoint=store.partial(spec_of(recipe, profile)) / "checkpoint.safetensors",
+            validation=data_of(recipe.dataset, "test", _VALIDATION_IMAGES).images,
+            checkpoint=unfinished / "checkpoint.safetensors",
             label=f"training {recipe}",
         )
 
 
 @contextlib.contextmanager
-def _one_thread() -> Generator[None, None, None]:
-    # sums over several threads round differently; with one, any machine size gives one result,
-    # and models trained side by side use the cores better than one model on all of them
-    threads = torch.get_num_threads()
+def _reproducibly() -> Generator[None, None, None]:
+    """The same numbers on any number of cores, and again on the same GPU."""
+    # sums over several threads round differently; models trained side by side use the cores better
+    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic = True
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+        torch.backends.cudnn.deterministic = deterministic
 
 
-def _train_only(recipe: Recipe, profile: str | Profile) -> None:
+def _train_only(recipe: Recipe, profile: str | Profile, places: dict[str, str | None]) -> None:
+    # a worker that is used again still has the environment it was born with
+    for name, place in places.items():
+        if place is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = place
     get_model(recipe, profile)
-
-
-@functools.lru_cache(maxsize=2)
-def _images(dataset: str, split: str, n: int | None) -> Tensor:
-    return load_data(dataset, split, n).images

@@ -150,11 +150,11 @@ def damage_curves(table: pd.DataFrame, *, value: str = "damage") -> Figure:
     curves = over_seeds(table, value)
     datasets, metrics = _in_order(curves, DATASET_NAMES, METRIC_NAMES)
     fig, axes = _panels(len(metrics), len(datasets))
-    unit = "ε (units of the code's spread)" if "spread" in set(table["scale"]) else "ε (L2, raw)"
+    unit = _unit(table)
     for (row, metric), (column, dataset) in _cells(metrics, datasets):
         ax = axes[row, column]
         here = curves[(curves["metric"] == metric) & (curves["dataset"] == dataset)]
-        if _not_computed(ax, here["mean"]):
+        if _not_computed(ax, metric, here["mean"]):
             continue
         ends = {}
         for kind, colour in (("attack", ATTACK), ("noise", NOISE)):
@@ -181,7 +181,7 @@ def distance_curves(table: pd.DataFrame) -> Figure:
     for (row, metric), (column, dataset) in _cells(metrics, datasets):
         ax = axes[row, column]
         here = table[(table["metric"] == metric) & (table["dataset"] == dataset)]
-        if _not_computed(ax, here["distance"]):
+        if _not_computed(ax, metric, here["distance"]):
             continue
         start = here.drop_duplicates(["seed"])
         origin = over_seeds(start.assign(eps=0.0), "start")
@@ -195,7 +195,7 @@ def distance_curves(table: pd.DataFrame) -> Figure:
         ends["target itself"] = (floor, GREY)
         ax.set_ylim(0, None)
         _direct_labels(ax, ends, x=float(here["eps"].max()))
-    _name_panels(axes, metrics, datasets, "ε (L2, raw)", prefix="distance to target: ")
+    _name_panels(axes, metrics, datasets, _unit(table), prefix="distance to target: ")
     return fig
 
 
@@ -289,8 +289,8 @@ def _cells(
     return [(row, column) for row in enumerate(metrics) for column in enumerate(datasets)]
 
 
-def _not_computed(ax: Axes, values: pd.Series) -> bool:
-    if not values.isna().all():
+def _not_computed(ax: Axes, metric: str, values: pd.Series) -> bool:
+    if metric != "lpips" or not values.isna().all():
         return False
     ax.text(
         0.5, 0.5, "not computed:\nrun `lrnb fetch lpips`", transform=ax.transAxes, ha="center",
@@ -298,6 +298,12 @@ def _not_computed(ax: Axes, values: pd.Series) -> bool:
     )  # fmt: skip
     ax.set_yticks([])
     return True
+
+
+def _unit(table: pd.DataFrame) -> str:
+    (norm,) = set(table["norm"])
+    scale = "units of the code's spread" if "spread" in set(table.get("scale", ())) else "raw"
+    return f"ε ({ {'l2': 'L2', 'linf': 'L∞'}[norm] }, {scale})"
 
 
 def _with_origin(line: pd.DataFrame) -> pd.DataFrame:

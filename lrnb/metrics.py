@@ -13,7 +13,7 @@ from torch.nn import functional
 from lrnb import checks
 
 LPIPS_NETS = ("squeeze", "alex")
-_BACKBONE = {"squeeze": "squeezenet1_1-b8a52dc0.pth", "alex": "alexnet-owt-7be5be79.pth"}
+BACKBONE = {"squeeze": "squeezenet1_1-b8a52dc0.pth", "alex": "alexnet-owt-7be5be79.pth"}
 
 
 class MissingWeights(FileNotFoundError):
@@ -26,7 +26,7 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
     >>> mse(torch.zeros(2, 1, 4, 4), torch.full((2, 1, 4, 4), 0.5))
     tensor([0.2500, 0.2500])
     """
-    _pair(a, b)
+    b = _pair(a, b)
     return (a - b).flatten(1).square().mean(1)
 
 
@@ -47,15 +47,17 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     >>> [round(similarity, 4) for similarity in ssim(image, image).tolist()]
     [1.0, 1.0]
     """
-    _pair(a, b)
+    b = _pair(a, b)
     if min(a.shape[2:]) < 11:
         raise ValueError(f"a has shape {tuple(a.shape)}; at least 11×11 pixels are accepted")
     # (imported here: it takes two seconds)
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    _, similarity = structural_similarity_index_measure(
-        a, b, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
-    )
+    # variances are differences of means here: TF32, on by default on GPUs, would lose them
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        _, similarity = structural_similarity_index_measure(
+            a, b, sigma=1.5, data_range=1.0, reduction="none", return_full_image=True
+        )
     # nearer than 5 pixels to the border the window leaves the image
     return similarity[..., 5:-5, 5:-5].flatten(1).mean(1)
 
@@ -73,7 +75,7 @@ def lpips(a: Tensor, b: Tensor, net: str = "squeeze") -> Tensor:
     Raises:
         MissingWeights: the backbone's weights are not on this machine.
     """
-    _pair(a, b)
+    b = _pair(a, b)
     if a.shape[1] not in (1, 3):
         raise ValueError(f"a has {a.shape[1]} channels; 1 or 3 are accepted")
     model = _lpips_model(checks.one_of("net", net, LPIPS_NETS), str(lpips_weights(net)), a.device)
@@ -88,12 +90,12 @@ def lpips_weights(net: str = "squeeze") -> Path:
         MissingWeights: they are not there.
     """
     checks.one_of("net", net, LPIPS_NETS)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / _BACKBONE[net]
+    file = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONE[net]
     if not file.is_file():
         raise MissingWeights(
             f"LPIPS ({net}): its weights were looked for at {file} and are not there. "
             f"Fetch them with `lrnb fetch lpips`, or set TORCH_HOME to a folder that holds "
-            f"hub/checkpoints/{_BACKBONE[net]}."
+            f"hub/checkpoints/{BACKBONE[net]}."
         )
     return file
 
@@ -181,16 +183,20 @@ def relative_distance(adversarial: Tensor, source: Tensor, target: Tensor) -> Te
 
     Returns:
         [..., N]; 1 where the attack changed nothing, 0 where it did as well as the target's own
-        reconstruction. NaN where source and target are equally far, so that nothing can be said.
+        reconstruction. NaN for pairs in which the target's own reconstruction is not at least a
+        tenth nearer to the target than the source's: there is no way to go, and the ratio of two
+        small differences would say anything.
     """
     span = source - target
-    return torch.where(span.abs() > 1e-12, (adversarial - target) / span, torch.nan)
+    return torch.where(span > 0.1 * source, (adversarial - target) / span, torch.nan)
 
 
-def _pair(a: Tensor, b: Tensor) -> None:
+def _pair(a: Tensor, b: Tensor) -> Tensor:
+    """Check two batches of images; return the second on the device of the first."""
     checks.finite_batch("a", a, dims=4)
     checks.finite_batch("b", b, dims=4)
     checks.same_shape("a", a, "b", b)
+    return b.to(a.device)
 
 
 def _curve(name_x: str, x: Tensor, name_y: str, y: Tensor) -> tuple[Tensor, Tensor]:

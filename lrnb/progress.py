@@ -25,12 +25,12 @@ _ids = itertools.count()
 
 
 @contextlib.contextmanager
-def task(label: str | None, *, total: int) -> Generator[Advance, None, None]:
+def task(label: str | None, *, total: int, done: int = 0) -> Generator[Advance, None, None]:
     """Announce a step of ``total`` parts; call what it yields after each part.
 
     Args:
         label: what is shown; None shows nothing.
-        total: number of parts.
+        total: number of parts; `done`: how many are done already.
 
     >>> with task("epochs", total=3) as advance:
     ...     for _ in range(3):
@@ -40,7 +40,7 @@ def task(label: str | None, *, total: int) -> Generator[Advance, None, None]:
     if label is None or report is None:
         yield lambda: None
         return
-    event = {"id": f"{os.getpid()}-{next(_ids)}", "label": label, "total": total, "done": 0}
+    event = {"id": f"{os.getpid()}-{next(_ids)}", "label": label, "total": total, "done": done}
     start = last = time.monotonic()
 
     def advance() -> None:
@@ -48,7 +48,7 @@ def task(label: str | None, *, total: int) -> Generator[Advance, None, None]:
         event["done"] = int(event["done"]) + 1  # type: ignore[call-overload]
         if time.monotonic() - last > _SECONDS_BETWEEN_REPORTS:
             last = time.monotonic()
-            report({**event, "seconds": last - start})
+            report({**event, "seconds": last - start, "before": done})
 
     report(event)
     try:
@@ -92,7 +92,8 @@ def _append(channel: Path, event: dict[str, Any]) -> None:
 
 def _describe(event: dict[str, Any]) -> str:
     done, total, seconds = event["done"], event["total"], event.get("seconds", 0.0)
-    left = f", {seconds / done * (total - done):.0f} s left" if done and seconds else ""
+    fresh = done - event.get("before", 0)
+    left = f", {seconds / fresh * (total - done):.0f} s left" if fresh and seconds else ""
     return f"{event['label']}: {done} of {total}{left}"
 
 

@@ -37,7 +37,7 @@ def code_fingerprint(*modules: str) -> str:
 
 def environment() -> dict[str, str]:
     """Versions, device, commit and the present time (UTC), as short strings."""
-    facts = {package: _version(package) for package in _PACKAGES}
+    facts = {package: version(package) for package in _PACKAGES}
     facts["python"] = platform.python_version()
     facts["device"] = device_name()
     facts["commit"] = _commit()
@@ -60,7 +60,8 @@ def _is_text(node: ast.AST) -> bool:
     )
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The installed version of a package, or "not installed"."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

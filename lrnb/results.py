@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,32 +79,41 @@ def summary(
 
 
 def phrase(values: Iterable[float], digits: int = 3) -> str:
-    """Mean and 95% interval over seeds for a sentence.
+    """Mean and 95% interval over seeds for a sentence; undefined (NaN) values are left out.
 
     >>> phrase([0.5]), phrase([0.4, 0.4])
     ('0.500 (one seed, no interval)', '0.400 (95% interval 0.400 to 0.400)')
     """
-    mean, low, high = interval(list(values))
-    if low != low:  # NaN
+    defined = [value for value in values if not math.isnan(value)]
+    if not defined:
+        return "an undefined number"
+    mean, low, high = interval(defined)
+    if math.isnan(low):
         return f"{mean:.{digits}f} (one seed, no interval)"
     return f"{mean:.{digits}f} (95% interval {low:.{digits}f} to {high:.{digits}f})"
+
+
+def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> None:
+    """Display what this page is computed on, and a warning where that is too small to decide."""
+    about = f"profile `{profile}` on {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}"
+    warning = (
+        " **A small run, made to be quick: it decides nothing.**"
+        if profile in ("smoke", "quick")
+        else ""
+    )
+    show_markdown(f"Computed with {about}.{warning}")
 
 
 def colophon(table: Path) -> None:
     """Display where a saved table is, and the time, machine and code behind this page."""
     origin = json.loads(table.with_suffix(".json").read_text())
     about, made = origin["parameters"], origin["environment"]
-    small = (
-        " (small: made to be quick, not to decide)"
-        if about["profile"] in ("smoke", "quick")
-        else ""
-    )
     base = f"../results/{about['profile']}/{table.stem}"
     lines = [
         "| | |",
         "|:--|:--|",
         f"| Table behind the figures | [{table.name}]({base}.csv), made by [{table.stem}.json]({base}.json) |",
-        f"| Profile | {about['profile']}{small} |",
+        f"| Profile | {about['profile']} |",
         f"| Data sets, seeds | {', '.join(about['datasets'])}; seeds {', '.join(map(str, about['seeds']))} |",
         f"| Time | {origin['seconds']:.0f} s; models and attacks that were in the store took none |",
         f"| Machine | {made['device']} |",

@@ -14,17 +14,25 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from lrnb import metrics, objectives, store
+from lrnb import metrics, objectives, provenance, store
 from lrnb.attacks import Attack, attack, length, random_on_sphere
-from lrnb.data import ImageSet, load_data
-from lrnb.experiments import Profile, Recipe, eps_grid, get_model, get_profile, spec_of
+from lrnb.data import ImageSet
+from lrnb.experiments import (
+    Profile,
+    Recipe,
+    data_of,
+    eps_grid,
+    get_model,
+    get_profile,
+    spec_of,
+)
 from lrnb.models import Autoencoder
 from lrnb.progress import track
-from lrnb.provenance import code_fingerprint
 
 METRICS = ("ssim", "lpips", "mse")
 SCALES = ("raw", "spread")
 Rows = list[dict[str, Any]]
+_MODEL = ["dataset", "family", "beta", "adv_form", "adv_eps", "adv_weight"]
 _ROOMS = ("attacks", "metrics", "robustness")
 
 
@@ -67,7 +75,7 @@ def code_statistics(codes: Tensor) -> CodeStatistics:
 def clean_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """What each model is like without an attack, one row a recipe.
 
-    Columns: dataset, family, beta, seed, spread, active, latent, squared_error (per image, summed
+    Columns: those of the model (dataset, family, beta, adv_form, adv_eps, adv_weight, seed), spread, active, latent, squared_error (per image, summed
     over pixels, on test images), ssim (of reconstruction and image), kl (per image, NaN where the
     encoder is deterministic).
     """
@@ -83,12 +91,12 @@ def training_codes(recipe: Recipe, profile: str | Profile) -> Tensor:
     """Codes of (at most 10,000 of) the images a model was trained on, [N, d]."""
     profile = get_profile(profile)
     n = min(profile.n_train or 10_000, 10_000)
-    return encode(get_model(recipe, profile), load_data(recipe.dataset, "train", n).images)
+    return encode(get_model(recipe, profile), data_of(recipe.dataset, "train", n).images)
 
 
 def attacked_images(dataset: str, profile: str | Profile) -> ImageSet:
     """The test images whose codes are attacked."""
-    return load_data(dataset, "test", get_profile(profile).n_attack)
+    return data_of(dataset, "test", get_profile(profile).n_attack)
 
 
 def untargeted_table(
@@ -104,7 +112,7 @@ def untargeted_table(
     scale, ε, kind of perturbation and metric; an ε of "spread" scale is in units of the code's own
     spread s, so the ball's radius is ε·s.
 
-    Columns: dataset, family, beta, seed, norm, scale, eps, radius, kind ("attack" or "noise"),
+    Columns: those of the model, norm, scale, eps, radius, kind ("attack" or "noise"),
     metric ("ssim" for 1 − SSIM, "lpips", "mse"), damage (mean over samples), deviation (standard
     deviation over samples), samples. LPIPS is NaN where its weights are not on the machine.
     """
@@ -182,11 +190,12 @@ def targeted_table(
 ) -> pd.DataFrame:
     """Distance to the target over ε under the targeted attack.
 
-    Columns: dataset, family, beta, seed, norm, eps, metric, distance (of the attacked decoding to
+    Columns: those of the model, norm, eps, metric, distance (of the attacked decoding to
     the target image, mean over samples), start (that of the clean reconstruction), floor (that of
     the target's own reconstruction), noise (that under noise of the same norm), relative (median
     over samples of `lrnb.metrics.relative_distance`), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
-    auddc (mean over samples, the same for each ε), samples.
+    auddc (mean over samples, the same for each ε), pairs (samples for which relative is defined, the
+    others left out of it and of auddc), samples.
     """
     profile = get_profile(profile)
     rows: Rows = []
@@ -221,7 +230,8 @@ def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of the table without eps, radius, damage, deviation and samples; aaddc.
     """
-    by = ["dataset", "family", "beta", "seed", "norm", "scale", "kind", "metric"]
+    by = [*_MODEL, "seed", "norm", "scale", "kind", "metric"]
+    by = [name for name in by if name in damages]
     rows = []
     for names, curve in damages.groupby(by, sort=False):
         curve = curve.sort_values("eps")
@@ -257,11 +267,15 @@ def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, f
 def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """Collapse seeds: the mean of a column with its 95% interval, by the columns that name a row.
 
-    Columns: dataset, family, beta, norm, scale, kind, metric and eps as far as the table has them;
-    mean, low, high, seeds.
+    Columns: those of the model but the seed, norm, scale, kind, metric and eps, as far as the table
+    has them; mean, low, high, seeds.
+
+    Raises:
+        ValueError: the table has two rows for one seed, which are no independent observations.
     """
-    names = ["dataset", "family", "beta", "norm", "scale", "kind", "metric", "eps"]
-    by = [name for name in names if name in table]
+    by = [name for name in [*_MODEL, "norm", "scale", "kind", "metric", "eps"] if name in table]
+    if table.duplicated([*by, "seed"]).any():
+        raise ValueError(f"table has several rows for one of {by} and seed; one is accepted")
     rows = []
     for group, part in table.groupby(by, sort=False):
         mean, low, high = interval(part[value].to_numpy())
@@ -279,13 +293,16 @@ def _radii(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:
+    """The columns that name a model in a table; the adversarial ones are 0 where they do not apply."""
     made_by = asdict(recipe)
-    return {name: made_by[name] for name in ("dataset", "family", "beta", "seed")}
+    if recipe.family != "vae_adv":
+        made_by |= {"adv_form": "none", "adv_eps": 0.0, "adv_weight": 0.0}
+    return {name: made_by[name] for name in [*_MODEL, "seed"]}
 
 
 def _clean_rows(recipe: Recipe, profile: Profile) -> Rows:
     model = get_model(recipe, profile)
-    images = load_data(recipe.dataset, "test", profile.n_test).images
+    images = data_of(recipe.dataset, "test", profile.n_test).images
     codes = code_statistics(training_codes(recipe, profile))
     error, similarity, divergence = [], [], []
     with torch.no_grad():
@@ -354,6 +371,7 @@ def _targeted_rows(recipe: Recipe, profile: Profile, norm: str) -> Rows:
                     "relative": float(relative[e].nanmedian()),
                     "distortion": float(distortion[e].mean()),
                     "auddc": area,
+                    "pairs": int(relative[e].isfinite().sum()),
                 }
             )
     return rows
@@ -379,24 +397,25 @@ def _summary(name: str, values: Tensor) -> dict[str, Any]:
 
 
 def _table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -> dict[str, Any]:
-    size = {
-        k: getattr(profile, k) for k in ("n_test", "n_attack", "eps_count", "steps", "restarts")
-    }
+    size = {k: getattr(profile, k) for k in ("n_test", "n_attack", "steps", "restarts")}
     return {
         "table": table,
         "model": spec_of(recipe, profile),
-        "size": size,
+        "size": size | {"eps": eps_grid(recipe.dataset, profile)},
         "settings": settings,
         "lpips": metrics.lpips_is_present(),
-        "code": code_fingerprint(*_ROOMS),
+        "packages": {name: provenance.version(name) for name in ("lpips", "torchmetrics")},
+        "code": provenance.code_fingerprint(*_ROOMS),
     }
 
 
 def _stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
     """Rows from the store, or computed now and stored, so an interrupted run goes on from here."""
-    record = store.load_record("tables", spec)
-    if record is None:
-        record = {"rows": compute()}
-        store.save("tables", spec, {}, record)
-    rows: Rows = record["rows"]
-    return rows
+    with store.lock(spec):
+        found = store.find("tables", spec)
+        if found is None:
+            rows = compute()
+            store.save("tables", spec, {}, {"rows": rows})
+            return rows
+    stored: Rows = found[1]["rows"]
+    return stored

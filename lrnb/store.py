@@ -1,14 +1,16 @@
 """The store of finished artefacts: addressed by what they were made from, atomic and checksummed.
 
-An artefact is a folder ``<root>/<kind>/<key>/`` with ``tensors.safetensors`` and ``record.json``.
-Its key is a hash of the specification it was made from. It is written beside its place and moved
-there when it is whole. Work in progress lies under ``<root>/partial/<key>/``.
+An artefact is a folder ``<root>/<kind>/<key>/`` with ``record.json`` and, if it has any tensors,
+``tensors.safetensors``. Its key is a hash of the specification it was made from. It is written
+beside its place and moved there when it is whole. Work in progress lies under
+``<root>/partial/<key>/``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -19,11 +21,16 @@ from typing import Any
 
 import filelock
 import platformdirs
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lrnb.checks import UnknownName
+
 Spec = Mapping[str, Any]
-_KINDS = ("models", "tables")
+_TENSORS = "tensors.safetensors"
+_KINDS = ("models", "tables", "partial")
+log = logging.getLogger(__name__)
 
 
 class CorruptArtefact(ValueError):
@@ -72,14 +79,20 @@ def save(kind: str, spec: Spec, tensors: Mapping[str, Tensor], record: Mapping[s
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as scratch:
         whole = Path(scratch) / "whole"
         whole.mkdir()
-        weights = whole / "tensors.safetensors"
-        write_tensors(weights, tensors)
-        content = {"spec": dict(spec), "record": dict(record), "sha256": _sha256(weights)}
+        if tensors:
+            write_tensors(whole / _TENSORS, tensors)
+        checksum = _checksum(record, whole / _TENSORS)
+        content = {"spec": dict(spec), "record": dict(record), "sha256": checksum}
         (whole / "record.json").write_text(json.dumps(content, indent=1))
         if place.exists():
             place.rename(Path(scratch) / "replaced")
         whole.rename(place)
     return place
+
+
+def holds(kind: str, spec: Spec) -> bool:
+    """Whether something is stored under a specification; it is not read."""
+    return (_place(kind, spec) / "record.json").is_file()
 
 
 def load(kind: str, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -93,35 +106,35 @@ def load(kind: str, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]] | No
         return None
     try:
         content = json.loads((place / "record.json").read_text())
-        weights = place / "tensors.safetensors"
-        intact = content["sha256"] == _sha256(weights)
+        intact = content["sha256"] == _checksum(content["record"], place / _TENSORS)
         if intact:
-            return load_file(weights), content["record"]
-    except (OSError, ValueError, KeyError) as error:
-        raise _corrupt(kind, place) from error
-    raise _corrupt(kind, place)
+            weights = place / _TENSORS
+            return load_file(weights) if weights.is_file() else {}, content["record"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise _corrupt(place) from error
+    raise _corrupt(place)
 
 
-def load_record(kind: str, spec: Spec) -> dict[str, Any] | None:
-    """The record stored under a specification, without its tensors; None if there is none."""
+def find(kind: str, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Like `load`, but what is damaged counts as absent, with a warning: it can be made again."""
     try:
-        content = json.loads((_place(kind, spec) / "record.json").read_text())
-        record: dict[str, Any] = content["record"]
-        return record
-    except (OSError, ValueError, KeyError):
+        return load(kind, spec)
+    except CorruptArtefact as error:
+        log.warning("%s; it is made again", error)
         return None
 
 
 def partial(spec: Spec) -> Path:
     """Folder for work in progress on a specification; made if need be."""
-    folder = store_root() / "partial" / key(spec)
+    folder = _place("partial", spec)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "record.json").write_text(json.dumps({"spec": dict(spec)}))
     return folder
 
 
 def discard_partial(spec: Spec) -> None:
     """Remove the work in progress on a specification."""
-    shutil.rmtree(store_root() / "partial" / key(spec), ignore_errors=True)
+    shutil.rmtree(_place("partial", spec), ignore_errors=True)
 
 
 def lock(spec: Spec) -> filelock.BaseFileLock:
@@ -135,13 +148,13 @@ def entries() -> list[Entry]:
     """Everything that is stored, by kind and key."""
     found = []
     for kind in _KINDS:
-        for record in sorted((store_root() / kind).glob("[!.]*/record.json")):
+        for folder in sorted((store_root() / kind).glob("[!.]*")):
             try:
-                spec = json.loads(record.read_text())["spec"]
-            except (ValueError, KeyError):
+                spec = json.loads((folder / "record.json").read_text())["spec"]
+            except (OSError, ValueError, KeyError):
                 spec = {"damaged": True}
-            size = sum(f.stat().st_size for f in record.parent.iterdir())
-            found.append(Entry(kind, record.parent.name, size, spec))
+            size = sum(f.stat().st_size for f in folder.iterdir())
+            found.append(Entry(kind, folder.name, size, spec))
     return found
 
 
@@ -149,12 +162,12 @@ def remove(prefix: str) -> list[Entry]:
     """Remove every artefact whose key begins with ``prefix``; return what was removed.
 
     Raises:
-        LookupError: no key begins so.
+        UnknownName: no key begins so.
     """
     chosen = [entry for entry in entries() if entry.key.startswith(prefix)]
     if not prefix or not chosen:
-        raise LookupError(
-            f"prefix={prefix!r}: the store holds no such key; `lrnb models` lists them"
+        raise UnknownName(
+            f"prefix={prefix!r} is not known: the store holds no such key; `lrnb models` lists them"
         )
     for entry in chosen:
         shutil.rmtree(store_root() / entry.kind / entry.key)
@@ -167,7 +180,7 @@ def write_tensors(
     """Write a safetensors file atomically: it appears whole or not at all."""
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, scratch, metadata=dict(metadata or {}))
+    save_file(contiguous, scratch, metadata=dict(metadata) if metadata else None)
     os.replace(scratch, file)
 
 
@@ -175,15 +188,16 @@ def _place(kind: str, spec: Spec) -> Path:
     return store_root() / kind / key(spec)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
+def _checksum(record: Mapping[str, Any], weights: Path) -> str:
+    # through JSON and back, as a reader will see it
+    seen = json.loads(json.dumps(record))
+    digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
+    if weights.is_file():
+        with weights.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
-def _corrupt(kind: str, place: Path) -> CorruptArtefact:
-    return CorruptArtefact(
-        f"{place} is damaged; remove it with `lrnb models remove {place.name}` and run again"
-    )
+def _corrupt(place: Path) -> CorruptArtefact:
+    return CorruptArtefact(f"{place} is damaged; `lrnb models remove {place.name}` removes it")

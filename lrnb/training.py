@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import time
 from collections.abc import Generator
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lrnb import checks, objectives
@@ -22,6 +23,7 @@ from lrnb.models import Autoencoder
 from lrnb.progress import task
 from lrnb.store import write_tensors
 
+log = logging.getLogger(__name__)
 ADVERSARIAL_FORMS = ("trades", "maxmin")
 History = list[dict[str, float]]
 
@@ -38,8 +40,9 @@ class TrainingSettings:
         learning_rate: of Adam at the start; it falls to 0 along a cosine.
         seed: of the initial weights, the order of the images and all noise.
         adv_eps: radius of the latent attack in training, for "vae_adv".
-        adv_form: "trades" adds max‖D(z+δ) − D(z)‖² to the VAE's objective; "maxmin" puts
+        adv_form: "trades" adds λ·max‖D(z+δ) − D(z)‖² to the VAE's objective; "maxmin" puts
             max‖D(z+δ) − x‖² in place of its reconstruction error.
+        adv_weight: λ, the weight of the term that "trades" adds.
         adv_steps: gradient steps of that attack.
     """
 
@@ -51,13 +54,15 @@ class TrainingSettings:
     seed: int = 0
     adv_eps: float = 0.5
     adv_form: str = "trades"
+    adv_weight: float = 1.0
     adv_steps: int = 5
 
     def __post_init__(self) -> None:
         checks.one_of("family", self.family, objectives.FAMILIES)
         checks.one_of("adv_form", self.adv_form, ADVERSARIAL_FORMS)
-        for argument in ("epochs", "batch_size", "adv_steps"):
-            checks.at_least(argument, getattr(self, argument), 1)
+        # three images are the least from which every regulariser can be estimated
+        for argument, least in (("epochs", 1), ("batch_size", 3), ("adv_steps", 1)):
+            checks.at_least(argument, getattr(self, argument), least)
 
 
 def train(
@@ -99,9 +104,8 @@ def train(
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     history = _resume(checkpoint, model, optimiser)
 
-    with task(label, total=settings.epochs * batches) as advance:
-        for _ in range(len(history) * batches):
-            advance()
+    behind = len(history) * batches
+    with task(label, total=settings.epochs * batches, done=behind) as advance:
         for epoch in range(len(history), settings.epochs):
             start = time.perf_counter()
             generator = _generator(model.device, settings.seed, epoch)
@@ -146,28 +150,28 @@ def batch_losses(
     """The objective of one batch: scalars "loss" and its parts, means per image."""
     posterior = model.encode(images)
     codes = posterior.sample(generator)
-    outputs = model.decode(codes)
-    parts = {
-        "reconstruction": objectives.reconstruction(images, outputs).mean(),
-        "regulariser": objectives.regulariser(
-            settings.family,
-            codes,
-            posterior,
-            beta=settings.beta,
-            n_data=n_data,
-            generator=generator,
-        ),
-    }
-    loss = parts["reconstruction"] + parts["regulariser"]
     if settings.family == "vae_adv":
         seed = int(torch.randint(2**31, (1,), generator=generator, device=images.device))
-        attacked = model.decode(codes + _worst_perturbation(model, codes, images, settings, seed))
-        if settings.adv_form == "trades":
-            parts["adversarial"] = objectives.reconstruction(outputs, attacked).mean()
-            loss = loss + parts["adversarial"]
-        else:
-            parts["adversarial"] = objectives.reconstruction(images, attacked).mean()
-            loss = loss - parts["reconstruction"] + parts["adversarial"]
+        attacked = codes + _worst_perturbation(model, codes, images, settings, seed)
+        # one batch for both, so that both pass through one and the same normalisation
+        outputs, attacked_outputs = model.decode(torch.cat([codes, attacked])).chunk(2)
+    else:
+        outputs = model.decode(codes)
+    regulariser = objectives.regulariser(
+        settings.family, codes, posterior, beta=settings.beta, n_data=n_data, generator=generator
+    )
+    parts = {
+        "reconstruction": objectives.reconstruction(images, outputs).mean(),
+        "regulariser": regulariser,
+    }
+    if settings.family != "vae_adv":
+        loss = parts["reconstruction"] + regulariser
+    elif settings.adv_form == "trades":
+        parts["adversarial"] = objectives.reconstruction(outputs, attacked_outputs).mean()
+        loss = parts["reconstruction"] + regulariser + settings.adv_weight * parts["adversarial"]
+    else:
+        parts["adversarial"] = objectives.reconstruction(images, attacked_outputs).mean()
+        loss = parts["adversarial"] + regulariser
     return {"loss": loss, **parts}
 
 
@@ -228,7 +232,12 @@ def _resume(file: Path | None, model: Autoencoder, optimiser: torch.optim.Optimi
         return []
     weights: dict[str, Tensor] = {}
     states: dict[int, dict[str, Tensor]] = {}
-    with safe_open(file, framework="pt") as content:
+    try:
+        content = safe_open(file, framework="pt")
+    except SafetensorError as error:  # cut off by a full disk, say
+        log.warning("%s is damaged (%s); training starts again", file, error)
+        return []
+    with content:
         history: History = json.loads(content.metadata()["history"])
         for name in content.keys():  # noqa: SIM118 (not a dict)
             kind, rest = name.split(".", 1)

@@ -1,8 +1,11 @@
 """Every test has a store of its own; real data are used where LRNB_DATA has them."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is asserted bit for bit is asserted of a processor
 
 from lrnb import data
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from lrnb import attacks
 from lrnb.attacks import (
     METHODS,
     NORMS,
@@ -240,10 +241,48 @@ def test_random_starts_fill_the_ball_evenly(norm):
     assert points.mean(0).abs().max() < 0.02
 
 
+class TestAdaptiveStep:
+    """The step rule of APGD, fed with a made-up course of the loss."""
+
+    def steps(self, losses, steps=20):
+        rule = attacks._AdaptiveStep(torch.tensor([1.0]), norm="l2", steps=steps)
+        point = [
+            attacks._Point(torch.tensor([[0.1 * i]]), torch.tensor([loss]), torch.ones(1, 1))
+            for i, loss in enumerate(losses)
+        ]
+        best = point[0]
+        rule.start(best)
+        seen, where = [], []
+        for now in point[1:]:
+            rule.move(now.delta, now.gradient)
+            best = best.replaced(now.loss > best.loss, now)
+            where.append(rule.look(now, best).delta.item())
+            seen.append(rule.step.item())
+        return seen, where
+
+    @pytest.mark.parametrize("steps", [5, 10, 20, 100])
+    def test_a_loss_that_always_rises_keeps_the_step(self, steps):
+        seen, _ = self.steps([float(i) for i in range(steps + 1)], steps)
+        assert seen == [2.0] * steps
+
+    def test_a_loss_that_falls_halves_the_step_at_each_checkpoint_and_goes_back(self):
+        # 20 steps: checkpoints after .22·20 = 4, then 3, 2, 1 and always 1
+        seen, where = self.steps([float(-i) for i in range(21)])
+        assert seen[:10] == [2, 2, 2, 1, 1, 1, 0.5, 0.5, 0.25, 0.125]
+        assert where[3] == 0 and where[2] == pytest.approx(0.3)
+
+    def test_rises_that_reach_no_new_best_halve_the_step(self):
+        # after a fall below the start the loss rises in every step and still stays below it
+        seen, _ = self.steps([0.0, -9.0, *[-9 + 0.1 * i for i in range(1, 20)]])
+        assert seen[3] == 1.0
+
+
 class TestBadInput:
     z = torch.zeros(2, 3)
 
-    @pytest.mark.parametrize("eps", [0.0, -1.0, [], [0.5, float("nan")], float("inf")])
+    @pytest.mark.parametrize(
+        "eps", [0.0, -1.0, [], [0.5, float("nan")], float("inf"), None, "large"]
+    )
     def test_eps(self, eps):
         with pytest.raises(ValueError, match="eps"):
             attack(identity, self.z, eps=eps)
@@ -254,6 +293,7 @@ class TestBadInput:
             torch.full((2, 3), float("nan")),
             torch.zeros(2, 3, dtype=torch.long),
             torch.zeros(0, 3),
+            torch.zeros(3),
             [1.0],
         ],
     )
@@ -283,6 +323,13 @@ class TestBadInput:
     def test_decoder_that_changes_the_batch_size(self):
         with pytest.raises(ValueError, match="decode returned"):
             attack(lambda z: z[:1], self.z, eps=1.0)
+
+    def test_decoder_that_returns_nan(self):
+        with pytest.raises(ValueError, match="decoder's output has 6 values that are NaN"):
+            attack(lambda z: z / 0 * 0, self.z, eps=1.0)
+        with pytest.raises(ValueError, match="NaN wherever"):
+            # defined at the code itself and nowhere around it
+            attack(lambda z: torch.where(z == 0, z, z * torch.nan), self.z, eps=1.0)
 
     def test_objective_that_is_not_per_sample(self):
         with pytest.raises(ValueError, match="objective"):

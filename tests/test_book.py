@@ -36,7 +36,7 @@ def clone(tmp_path_factory):
             shutil.copytree(ROOT / name, root / name)
     patch = pytest.MonkeyPatch()
     patch.setenv("LRNB_HOME", str(tmp_path_factory.mktemp("home")))
-    # without the weights of LPIPS, as a newcomer has none; test_lpips_curves has them
+    # without the weights of LPIPS, as a newcomer has none
     patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
     patch.chdir(root)
     yield root
@@ -134,7 +134,8 @@ def test_figures_have_alt_text_and_keep_their_colours_in_the_dark(built):
 def test_glued_numbers_arrive_on_the_first_page(built):
     text = re.sub(r"<[^>]+>", "", (built / "_build" / "html" / "book" / "intro.html").read_text())
     assert re.search(r"lowers the SSIM of a VAE.s decoding by\s+0\.\d\d", text)
-    assert re.search(r"covers\s+-?\d+% of the way", text)
+    # (after two epochs the target's own reconstruction may be no nearer to the target)
+    assert re.search(r"covers\s+(-?\d+|nan)% of the way", text)
 
 
 def test_each_page_is_small(built):
@@ -146,11 +147,13 @@ def test_each_page_is_small(built):
         assert size < 3e6, page.name
 
 
-def test_a_warning_stops_the_build(clone, built):
-    page = clone / "_build" / "smoke" / "book" / "glossary.md"
+def test_a_warning_stops_the_build(built, tmp_path):
+    source = tmp_path / "book"
+    shutil.copytree(built, source, ignore=shutil.ignore_patterns("_build"))
+    page = source / "book" / "glossary.md"
     page.write_text(page.read_text() + "\n[nowhere](no-such-page.md)\n")
     with pytest.raises(book.BuildFailed, match="no-such-page"):
-        book.build(built)
+        book.build(source)
 
 
 def test_a_stored_error_stops_the_build(tmp_path):
@@ -178,15 +181,15 @@ def test_a_chapter_that_fails_leaves_no_page_behind(tmp_path):
     nbformat.write(notebook_of(*cells), source)
     with pytest.raises(book.ChapterFailed, match="broken"):
         book.run(tmp_path, profile="smoke")
-    left = sorted(p.name for p in (tmp_path / "_build" / "smoke" / "notebooks").iterdir())
-    assert left == ["01_a.failed.ipynb", "01_a.ipynb"]
-    staged = tmp_path / "_build" / "smoke" / "notebooks" / "01_a.ipynb"
-    assert staged.read_bytes() == source.read_bytes()
+    staged = tmp_path / "_build" / "smoke" / "notebooks"
+    assert [p.name for p in staged.iterdir()] == ["01_a.ipynb"]
+    assert (staged / "01_a.ipynb").read_bytes() == source.read_bytes()
+    assert (tmp_path / "_build" / "running" / "smoke" / "01_a.ipynb").is_file()
 
 
 def test_in_place_writes_outputs_without_the_injected_cell(tmp_path):
     (tmp_path / "notebooks").mkdir()
-    code = "import os, pathlib; p = pathlib.Path(os.environ['LRNB_RESULTS']); p.mkdir(parents=True, exist_ok=True); (p / 'a.csv').write_text(profile); print(profile, seeds)"
+    code = "import os, pathlib; p = pathlib.Path(os.environ['LRNB_RESULTS']); p.mkdir(parents=True, exist_ok=True); (p / '01_a.csv').write_text(profile); print(profile, seeds)"
     cells = [
         nbformat.v4.new_code_cell("profile = 'quick'", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(code),
@@ -198,7 +201,36 @@ def test_in_place_writes_outputs_without_the_injected_cell(tmp_path):
     assert [c.source for c in after.cells] == [c.source for c in cells]
     assert after.cells[1].outputs[0].text == "smoke [3]\n"
     assert "papermill" not in after.metadata
-    assert (tmp_path / "results" / "smoke" / "a.csv").read_text() == "smoke"
+    assert (tmp_path / "results" / "smoke" / "01_a.csv").read_text() == "smoke"
+
+
+def test_only_what_ran_is_published(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    tracked = tmp_path / "notebooks" / "02_b.ipynb"
+    nbformat.write(notebook_of(nbformat.v4.new_code_cell("1")), tracked)
+    stale = tmp_path / "_build" / "smoke" / "results" / "smoke" / "01_a.csv"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("of another run")
+    (stale.parent / "02_b.csv").write_text("of this run")
+    monkeypatch.setattr(book, "_execute", lambda source, target, *rest: shutil.copy(source, target))
+    (tmp_path / "_build" / "smoke" / "notebooks").mkdir()
+    book.run(tmp_path, profile="smoke", in_place=True)
+    assert [p.name for p in (tmp_path / "results" / "smoke").iterdir()] == ["02_b.csv"]
+
+
+def test_staging_follows_newer_sources_and_keeps_newer_runs(tmp_path):
+    source = tmp_path / "notebooks" / "01_a.ipynb"
+    source.parent.mkdir()
+    source.write_text("old")
+    staged = book.stage(tmp_path, "smoke") / "notebooks" / "01_a.ipynb"
+    staged.write_text("executed")
+    os.utime(source, (1, 1))
+    book.stage(tmp_path, "smoke")
+    assert staged.read_text() == "executed"
+    source.write_text("new")
+    os.utime(staged, (1, 1))
+    book.stage(tmp_path, "smoke")
+    assert staged.read_text() == "new"
 
 
 def test_nbval_over_the_committed_notebooks_at_smoke_scale(built, tmp_path):

@@ -146,6 +146,15 @@ class TestBadInput:
         assert str(tmp_path) in str(error.value)
         assert not data.is_present(name)
 
+    @pytest.mark.parametrize("folder", ["MNIST/raw", "celeba/img_align_celeba"])
+    def test_empty_folder(self, folder, tmp_path, monkeypatch):
+        (tmp_path / folder).mkdir(parents=True)
+        monkeypatch.setenv("LRNB_DATA", str(tmp_path))
+        name = "mnist" if "MNIST" in folder else "celeba"
+        assert not data.is_present(name)
+        with pytest.raises(FileNotFoundError, match=f"lrnb fetch {name}"):
+            load_data(name)
+
     def test_incomplete_data(self, tmp_path, monkeypatch):
         raw = tmp_path / "MNIST" / "raw"
         raw.mkdir(parents=True)
@@ -158,6 +167,9 @@ class TestBadInput:
 def test_fingerprint_follows_the_files(tmp_path, monkeypatch):
     _celeba_folder(tmp_path, (89, 109), count=4)
     monkeypatch.setenv("LRNB_DATA", str(tmp_path))
+    before = data.fingerprint("celeba")
+    (tmp_path / "celeba" / "list_eval_partition.txt").write_text("000001.jpg 2")
+    assert data.fingerprint("celeba") != before  # other splits
     before = data.fingerprint("celeba")
     (tmp_path / "celeba" / "img_align_celeba" / "000004.jpg").unlink()
     assert data.fingerprint("celeba") != before

@@ -32,7 +32,7 @@ def test_trained_once_then_loaded(monkeypatch):
 
 def test_the_checkpoint_is_gone_once_the_model_is_stored():
     get_model(VAE, TINY)
-    assert list((store.store_root() / "partial").iterdir()) == []
+    assert [entry.kind for entry in store.entries()] == ["models"]
 
 
 def test_a_damaged_model_is_trained_again(caplog):
@@ -93,7 +93,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, monkeypatch):
         time.sleep(0.01)
     victim.send_signal(signal.SIGKILL)
     victim.wait()
-    assert not list(home.rglob("record.json"))  # it was not finished
+    assert not list((home / "store" / "models").glob("[!.]*"))  # it was not finished
 
     monkeypatch.setenv("LRNB_HOME", str(home))
     trained = []
@@ -111,12 +111,19 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, monkeypatch):
         ({"beta": -1.0}, "beta=-1"),
         ({"beta": float("nan")}, "beta=nan"),
         ({"seed": -1}, "seed=-1"),
+        ({"family": "vae_adv", "adv_eps": 0.0}, "adv_eps=0.0"),
         ({"adv_form": "trade"}, "adv_form='trade'.*'trades'"),
     ],
 )
 def test_bad_recipes(changes, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**{"dataset": "digits"} | changes)
+
+
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"batch_size": 2}, {"datasets": ("minst",)}])
+def test_bad_profiles(changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        replace(TINY, **changes)
 
 
 def test_unknown_profile():

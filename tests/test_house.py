@@ -8,7 +8,8 @@ import pytest
 import lrnb
 
 FLOORS = [
-    {"checks", "progress", "provenance", "store"},
+    {"checks", "progress", "provenance"},
+    {"store"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},
     {"training"},
     {"experiments"},

@@ -139,11 +139,11 @@ class TestAuddc:
 
 
 def test_relative_distance():
-    d = metrics.relative_distance(
-        torch.tensor([[4.0, 1.0], [1.0, 1.0]]), torch.tensor([4.0, 1.0]), torch.tensor([1.0, 1.0])
-    )
-    assert d[:, 0].tolist() == [1, 0]
-    assert d[:, 1].isnan().all()
+    attacked = torch.tensor([[4.0, 1.0, 1.0], [1.0, 1.0, 1.0], [2.5, 1.0, 1.0]])
+    source, own = torch.tensor([4.0, 1.05, 0.5]), torch.tensor([1.0, 1.0, 1.0])
+    d = metrics.relative_distance(attacked, source, own)
+    assert d[:, 0].tolist() == [1, 0, 0.5]
+    assert d[:, 1:].isnan().all()  # too near to tell, and nearer than the target's own
 
 
 @pytest.mark.parametrize("metric", [metrics.mse, metrics.ssim, metrics.lpips])

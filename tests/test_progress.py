@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+import types
 
 from lrnb import progress
 from lrnb.progress import shown_on_terminal, task, track
@@ -39,6 +40,36 @@ def test_silent_without_a_label_or_a_terminal(tmp_path, monkeypatch, capsys):
     assert list(track([1], None)) == [1]
     assert capsys.readouterr() == ("", "")
     assert not (tmp_path / "events").exists()
+
+
+def test_a_notebook_without_a_person_behind_it_stores_no_progress(monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.delenv("LRNB_PROGRESS")
+    code = "from lrnb.progress import track\nprint(sum(track(range(3), 'numbers')))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(notebook, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    assert output.text == "3\n"
+
+
+def test_a_notebook_with_a_person_gets_a_line_that_is_emptied(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, content, raw):
+            shown.append(content["text/plain"])
+
+    ipython = types.ModuleType("IPython")
+    kernel = types.SimpleNamespace(_allow_stdin=True)
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=kernel)
+    ipython.display = types.SimpleNamespace(display=lambda *a, **k: Handle())
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.delenv("LRNB_PROGRESS")
+    monkeypatch.setattr(progress, "_SECONDS_BETWEEN_REPORTS", 0)
+    list(track([1, 2], "steps"))
+    assert shown[0] == "steps: 0 of 2" and shown[-1] == ""
 
 
 def test_a_terminal_gets_one_line_that_is_cleared(monkeypatch):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from lrnb import metrics, robustness
+from lrnb import experiments, metrics, robustness
+from lrnb.data import load_data
 from lrnb.experiments import PROFILES, Recipe, eps_grid, get_model
 from lrnb.robustness import (
     aaddc_table,
@@ -97,7 +98,7 @@ def test_targeted_table_approaches_the_target():
 
 def test_clean_table_agrees_with_a_direct_computation():
     row = clean_table([VAE], TINY).iloc[0]
-    model, images = get_model(VAE, TINY), robustness.load_data("digits", "test", 16).images
+    model, images = get_model(VAE, TINY), load_data("digits", "test", 16).images
     error = (model(images) - images).square().sum((1, 2, 3)).mean().item()
     assert row["squared_error"] == pytest.approx(error, rel=1e-4)
     assert row["kl"] > 0 and row["latent"] == 16
@@ -148,3 +149,23 @@ def test_over_seeds_keeps_conditions_apart():
     assert out["mean"].to_dict() == {"x": 2.0, "y": 5.0}
     assert out.loc["y", "low"] == out.loc["y", "high"] == 5
     assert out["seeds"].tolist() == [2, 2]
+    with pytest.raises(ValueError, match="several rows"):
+        over_seeds(pd.concat([table, table]), "damage")
+
+
+def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():
+    recipes = [
+        Recipe(dataset="digits", family="vae_adv", adv_eps=eps, seed=s)
+        for eps in (0.1, 0.9)
+        for s in (0, 1)
+    ]
+    table = clean_table(recipes, replace(TINY, epochs=1))
+    assert over_seeds(table, "spread")["seeds"].tolist() == [2, 2]
+    assert over_seeds(table, "spread")["adv_eps"].tolist() == [0.1, 0.9]
+
+
+def test_other_eps_are_other_tables(monkeypatch):
+    first = untargeted_table([VAE], TINY, scales=["raw"])
+    monkeypatch.setitem(experiments.EPS_MAX, "digits", 3.0)
+    second = untargeted_table([VAE], TINY, scales=["raw"])
+    assert first["eps"].max() == 1 and second["eps"].max() == 3

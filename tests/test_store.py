@@ -13,12 +13,18 @@ TENSORS = {"weight": torch.arange(6.0).view(2, 3)}
 
 
 def test_round_trip():
-    assert store.load("models", SPEC) is None and store.load_record("models", SPEC) is None
+    assert store.load("models", SPEC) is None and not store.holds("models", SPEC)
     store.save("models", SPEC, TENSORS, {"note": "x"})
     tensors, record = store.load("models", SPEC)
     assert torch.equal(tensors["weight"], TENSORS["weight"]) and record == {"note": "x"}
-    assert store.load_record("models", SPEC) == {"note": "x"}
+    assert store.holds("models", SPEC)
     assert store.load("models", {**SPEC, "a": 2}) is None
+
+
+def test_an_artefact_may_have_no_tensors():
+    record = {"rows": [{"a": 1.5, "b": float("inf"), "c": None}]}
+    store.save("tables", SPEC, {}, record)
+    assert store.load("tables", SPEC) == ({}, record)
 
 
 def test_save_replaces():
@@ -34,9 +40,9 @@ def test_a_tensor_of_any_memory_format_comes_back():
     assert torch.equal(store.load("models", SPEC)[0]["image"], image)
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "record", "gone"])
-def test_damage_is_noticed(damage):
-    place = store.save("models", SPEC, TENSORS, {})
+@pytest.mark.parametrize("damage", ["cut", "flipped", "header", "record", "value", "gone"])
+def test_damage_is_noticed(damage, caplog):
+    place = store.save("models", SPEC, TENSORS, {"loss": 0.5})
     weights = place / "tensors.safetensors"
     content = bytearray(weights.read_bytes())
     if damage == "cut":
@@ -44,12 +50,19 @@ def test_damage_is_noticed(damage):
     elif damage == "flipped":
         content[-1] ^= 1
         weights.write_bytes(content)
+    elif damage == "header":
+        weights.write_bytes(b"\xff" * 40)
+    elif damage == "value":
+        text = (place / "record.json").read_text()
+        (place / "record.json").write_text(text.replace("0.5", "0.9"))
     elif damage == "record":
         (place / "record.json").write_text("{")
     else:
         weights.unlink()
     with pytest.raises(store.CorruptArtefact, match="lrnb models remove"):
         store.load("models", SPEC)
+    assert store.find("models", SPEC) is None and "damaged" in caplog.text
+    assert [gone.key for gone in store.remove(place.name)] == [place.name]
 
 
 def test_a_failed_save_leaves_nothing(monkeypatch):
@@ -74,6 +87,14 @@ def test_entries_and_remove():
         store.remove(held[0].key)
     with pytest.raises(LookupError, match="prefix"):
         store.remove("")
+
+
+def test_unfinished_work_is_listed_and_removed():
+    (store.partial(SPEC) / "checkpoint").write_text("half")
+    (entry,) = store.entries()
+    assert entry.kind == "partial" and entry.spec == SPEC
+    store.discard_partial(SPEC)
+    assert store.entries() == []
 
 
 def _hold(ready, spec):

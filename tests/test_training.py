@@ -84,6 +84,21 @@ def test_a_finished_checkpoint_is_not_trained_further(images, tmp_path):
     )
 
 
+def test_a_damaged_checkpoint_is_not_resumed_from(images, tmp_path, caplog):
+    checkpoint = tmp_path / "c.safetensors"
+    checkpoint.write_bytes(b"\xff" * 100)
+    model = fresh()
+    assert len(train(model, images, settings(epochs=1), checkpoint=checkpoint)) == 1
+    assert "damaged" in caplog.text
+
+
+def test_clean_and_attacked_codes_pass_one_normalisation(images):
+    model = fresh("vae_adv").train()
+    training.batch_losses(model, images[:8], settings("vae_adv"), 96, torch.Generator())
+    counts = {int(b) for n, b in model.named_buffers() if "num_batches" in n}
+    assert counts == {1}
+
+
 def test_seed_decides(images):
     a, b, c = (fresh() for _ in range(3))
     for model, seed in ((a, 1), (b, 1), (c, 2)):
@@ -123,7 +138,7 @@ def test_adversarial_training_lowers_what_it_attacks(images):
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        "changes", [{"family": "vaee"}, {"epochs": 0}, {"batch_size": 0}, {"adv_form": "x"}]
+        "changes", [{"family": "vaee"}, {"epochs": 0}, {"batch_size": 2}, {"adv_form": "x"}]
     )
     def test_settings(self, changes):
         with pytest.raises(ValueError, match=next(iter(changes))):
