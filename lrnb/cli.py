@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
+from pathlib import Path
 
 import click
 
@@ -62,6 +64,9 @@ def main() -> None:
     Example: run everything on embedded data, then build the book
       lrnb run --profile quick && lrnb build --profile quick
     """
+    for name in ("LRNB_DATA", "LRNB_HOME", "TORCH_HOME"):
+        if os.environ.get(name):  # notebooks run in another folder
+            os.environ[name] = str(Path(os.environ[name]).resolve())
 
 
 @main.command()

@@ -1,5 +1,7 @@
 """The command line as a user types it."""
 
+import os
+
 import pytest
 from click.testing import CliRunner
 
@@ -39,6 +41,15 @@ def test_doctor_names_what_is_missing_and_what_to_do(tmp_path, monkeypatch):
     assert shown.exit_code == 0
     for part in ("torch", "device", "lrnb fetch mnist", "lrnb fetch lpips", "embedded"):
         assert part in shown.output
+
+
+def test_relative_places_are_relative_to_where_the_command_was_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("LRNB_DATA", "TORCH_HOME"):
+        monkeypatch.setenv(name, "here")
+    monkeypatch.setenv("COLUMNS", "300")
+    assert f"not in {tmp_path / 'here'}" in lrnb("doctor").output
+    assert os.environ["TORCH_HOME"] == str(tmp_path / "here")
 
 
 @pytest.mark.parametrize(
