@@ -64,7 +64,9 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float
     Args:
         histories: data set → family → `lrnb.training.History`.
     """
-    fig, axes = plt.subplots(1, len(histories), figsize=(4.2 * len(histories), 3.2), squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(histories), figsize=(_width(len(histories)), 3.2), squeeze=False
+    )
     for ax, (dataset, of_family) in zip(axes[0], histories.items(), strict=True):
         ends = {}
         for family, history in of_family.items():
@@ -89,7 +91,7 @@ def image_grids(grids: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     Args:
         grids: data set → row name → images [N, C, H, W], of which as many are shown as fit.
     """
-    rows, columns = max(map(len, grids.values())), {1: 10, 2: 6}.get(len(grids), 5)
+    rows, columns = max(map(len, grids.values())), {1: 10, 2: 6}.get(len(grids), 4)
     image, gap, names, title = 0.62, 0.02, 0.85, 0.28  # inches
     block = names + columns * image
     width, height = block * len(grids), title + rows * image
@@ -120,7 +122,9 @@ def code_deviations(deviations: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     Args:
         deviations: data set → family → [d], `lrnb.robustness.CodeStatistics.deviations`.
     """
-    fig, axes = plt.subplots(1, len(deviations), figsize=(4.2 * len(deviations), 3), squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(deviations), figsize=(_width(len(deviations)), 3), squeeze=False
+    )
     for ax, (dataset, of_family) in zip(axes[0], deviations.items(), strict=True):
         ends = {}
         for family, values in of_family.items():
@@ -205,7 +209,7 @@ def embeddings(codes: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     Args:
         codes: data set → clean codes [N, d], adversarial codes [N, d], labels [N].
     """
-    fig, axes = plt.subplots(1, len(codes), figsize=(4.2 * len(codes), 4.1), squeeze=False)
+    fig, axes = plt.subplots(1, len(codes), figsize=(_width(len(codes)), 3.8), squeeze=False)
     for ax, (dataset, (clean, adversarial, labels)) in zip(axes[0], codes.items(), strict=True):
         both = np.concatenate([clean.cpu().numpy(), adversarial.cpu().numpy()])
         n, perplexity = len(clean), min(15.0, (len(both) - 1) / 3)
@@ -231,7 +235,7 @@ def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> F
         differences: data set → that of the attack [d], that of noise of the same norm [d].
     """
     fig, axes = plt.subplots(
-        1, len(differences), figsize=(4.2 * len(differences), 2.9), squeeze=False
+        1, len(differences), figsize=(_width(len(differences)), 2.9), squeeze=False
     )
     for ax, (dataset, (of_attack, of_noise)) in zip(axes[0], differences.items(), strict=True):
         order = of_attack.argsort(descending=True).cpu()
@@ -245,6 +249,11 @@ def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> F
     axes[0, -1].legend(loc="upper right", fontsize=8)
     fig.tight_layout()
     return fig
+
+
+def _width(panels: int) -> float:
+    """Inches for panels side by side: narrower ones where there are many, so that text stays large."""
+    return panels * {1: 5.0, 2: 4.2}.get(panels, 3.2)
 
 
 def _show(ax: Axes, image: Tensor) -> None:
@@ -279,7 +288,7 @@ def _in_order(
 
 def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
     return plt.subplots(
-        rows, columns, figsize=(4.2 * columns, 2.5 * rows), squeeze=False, sharex="col"
+        rows, columns, figsize=(_width(columns), 2.3 * rows), squeeze=False, sharex="col"
     )
 
 

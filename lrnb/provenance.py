@@ -69,14 +69,20 @@ def version(package: str) -> str:
 
 
 def _commit() -> str:
+    """The commit of the package's code, with a mark if the code differs from it."""
     source = Path(__file__).resolve().parent
-    command = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=10"]
     if not (source.parent / ".git").exists():
         return "not a checkout"
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git(source, "rev-parse", "--short=10", "HEAD")
+        return f"{commit} with changes" if _git(source, "status", "--porcelain", ".") else commit
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _processor() -> str:
