@@ -64,9 +64,7 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float
     Args:
         histories: data set → family → `lrnb.training.History`.
     """
-    fig, axes = plt.subplots(
-        1, len(histories), figsize=(_width(len(histories)), 3.2), squeeze=False
-    )
+    fig, axes = _panels(1, len(histories), height=3.2)
     for ax, (dataset, of_family) in zip(axes[0], histories.items(), strict=True):
         ends = {}
         for family, history in of_family.items():
@@ -122,9 +120,7 @@ def code_deviations(deviations: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     Args:
         deviations: data set → family → [d], `lrnb.robustness.CodeStatistics.deviations`.
     """
-    fig, axes = plt.subplots(
-        1, len(deviations), figsize=(_width(len(deviations)), 3), squeeze=False
-    )
+    fig, axes = _panels(1, len(deviations), height=3)
     for ax, (dataset, of_family) in zip(axes[0], deviations.items(), strict=True):
         ends = {}
         for family, values in of_family.items():
@@ -153,7 +149,7 @@ def damage_curves(table: pd.DataFrame, *, value: str = "damage") -> Figure:
     """
     curves = over_seeds(table, value)
     datasets, metrics = _in_order(curves, DATASET_NAMES, METRIC_NAMES)
-    fig, axes = _panels(len(metrics), len(datasets))
+    fig, axes = _panels(len(metrics), len(datasets), height=2.3)
     unit = _unit(table)
     for (row, metric), (column, dataset) in _cells(metrics, datasets):
         ax = axes[row, column]
@@ -181,7 +177,7 @@ def distance_curves(table: pd.DataFrame) -> Figure:
         table: of one family and norm (`lrnb.robustness.targeted_table`).
     """
     datasets, metrics = _in_order(table, DATASET_NAMES, METRIC_NAMES)
-    fig, axes = _panels(len(metrics), len(datasets))
+    fig, axes = _panels(len(metrics), len(datasets), height=2.3)
     for (row, metric), (column, dataset) in _cells(metrics, datasets):
         ax = axes[row, column]
         here = table[(table["metric"] == metric) & (table["dataset"] == dataset)]
@@ -209,7 +205,7 @@ def embeddings(codes: Mapping[str, tuple[Tensor, Tensor, Tensor]]) -> Figure:
     Args:
         codes: data set → clean codes [N, d], adversarial codes [N, d], labels [N].
     """
-    fig, axes = plt.subplots(1, len(codes), figsize=(_width(len(codes)), 3.8), squeeze=False)
+    fig, axes = _panels(1, len(codes), height=3.8)
     for ax, (dataset, (clean, adversarial, labels)) in zip(axes[0], codes.items(), strict=True):
         both = np.concatenate([clean.cpu().numpy(), adversarial.cpu().numpy()])
         n, perplexity = len(clean), min(15.0, (len(both) - 1) / 3)
@@ -234,9 +230,7 @@ def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> F
     Args:
         differences: data set → that of the attack [d], that of noise of the same norm [d].
     """
-    fig, axes = plt.subplots(
-        1, len(differences), figsize=(_width(len(differences)), 2.9), squeeze=False
-    )
+    fig, axes = _panels(1, len(differences), height=2.9)
     for ax, (dataset, (of_attack, of_noise)) in zip(axes[0], differences.items(), strict=True):
         order = of_attack.argsort(descending=True).cpu()
         rank = np.arange(1, len(order) + 1)
@@ -249,11 +243,6 @@ def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> F
     axes[0, -1].legend(loc="upper right", fontsize=8)
     fig.tight_layout()
     return fig
-
-
-def _width(panels: int) -> float:
-    """Inches for panels side by side: narrower ones where there are many, so that text stays large."""
-    return panels * {1: 5.0, 2: 4.2}.get(panels, 3.2)
 
 
 def _show(ax: Axes, image: Tensor) -> None:
@@ -286,10 +275,12 @@ def _in_order(
     return [d for d in datasets if d in known[0]], [m for m in metrics if m in known[1]]
 
 
-def _panels(rows: int, columns: int) -> tuple[Figure, Any]:
-    return plt.subplots(
-        rows, columns, figsize=(_width(columns), 2.3 * rows), squeeze=False, sharex="col"
-    )
+def _panels(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
+    """A figure of panels, each ``height`` inches high; narrower ones where there are many columns,
+    so that text stays large."""
+    width = {1: 5.0, 2: 4.2}.get(columns, 3.2)
+    size = (width * columns, height * rows)
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex="col")
 
 
 def _cells(

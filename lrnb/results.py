@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from lrnb import provenance
+from lrnb import metrics, provenance
 from lrnb.robustness import interval
 
 _START = time.time()
@@ -102,6 +102,20 @@ def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> Non
         else ""
     )
     show_markdown(f"Computed with {about}.{warning}")
+
+
+def explain_lpips() -> None:
+    """Display what the LPIPS columns of a page are, or why they are empty."""
+    if metrics.lpips_is_present():
+        show_markdown(
+            "LPIPS with the SqueezeNet backbone, trained on photographs: on digits, shapes and "
+            "clothes it is indicative only."
+        )
+    else:
+        show_markdown(
+            "LPIPS was not computed: its weights are not on this machine. "
+            "`lrnb fetch lpips` gets them."
+        )
 
 
 def colophon(table: Path) -> None:

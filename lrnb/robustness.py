@@ -75,9 +75,9 @@ def code_statistics(codes: Tensor) -> CodeStatistics:
 def clean_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """What each model is like without an attack, one row a recipe.
 
-    Columns: those of the model (dataset, family, beta, adv_form, adv_eps, adv_weight, seed), spread, active, latent, squared_error (per image, summed
-    over pixels, on test images), ssim (of reconstruction and image), kl (per image, NaN where the
-    encoder is deterministic).
+    Columns: those of the model (dataset, family, beta, adv_form, adv_eps, adv_weight, seed),
+    spread, active, latent, squared_error (per image, summed over pixels, on test images), ssim (of
+    reconstruction and image), kl (per image, NaN where the encoder is deterministic).
     """
     profile = get_profile(profile)
     rows = []
