@@ -10,18 +10,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 
 from lrnb import checks
+from lrnb.balls import NORMS, over, random_in_ball, steepest
+from lrnb.jacobian import Decode, top_singular
 from lrnb.progress import Advance, task
+from lrnb.steprules import RULES, Point, Rule
 
-Decode = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]
+METHODS = tuple(RULES)
 
-NORMS = ("l2", "linf")
-METHODS = ("pgd", "apgd")
+# power iterations for a start along the Jacobian's first singular direction
+_ITERATIONS = 5
+# what one decoder evaluation may keep for its gradient on a processor: about what its caches like
+_MEMORY = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Attack:
         images: [E, N, …], the decoder's outputs at code + delta.
         clean: [N, …], the decoder's outputs at the codes.
         loss: [E, N], the objective reached; it does not fall from one ε to the next larger.
-        decodes: decoder evaluations spent, forward passes counted per code.
+        decodes: decoder evaluations spent, counted per code: a forward pass, mostly with its
+            gradient, or a JVP and a VJP.
         norm, method: as asked for.
     """
 
@@ -65,19 +73,22 @@ def attack(
     eps: float | Sequence[float] | Tensor,
     target: Tensor | None = None,
     norm: str = "l2",
-    method: str = "pgd",
+    method: str = "longest",
     steps: int = 40,
     restarts: int = 4,
     objective: Objective | None = None,
     seed: int = 0,
-    batch: int = 1024,
+    batch: int | None = None,
     progress: str | None = None,
 ) -> Attack:
     """Find for each code and each ε the perturbation in the ball that does most to its decoding.
 
-    Every restart begins at a random point of the ball. The best point that was evaluated is kept
-    per sample over all steps and restarts, the unperturbed code included; since balls are nested,
-    the best of a smaller ε also stands for a larger one, so losses rise with ε.
+    Restarts begin in opposite pairs: at ±ε along the first singular direction of the decoder's
+    Jacobian, then at random points of the ball and their mirror images (a single start is random).
+    They race for half of the steps; then, for each code and ε, the best of them and of the
+    neighbouring ε's, stretched to this ε, goes on alone. The best point that was evaluated is kept
+    per sample, the unperturbed code included; since balls are nested, the best of a smaller ε also
+    stands for a larger one, so losses rise with ε.
 
     Args:
         decode: differentiable map from codes [B, …] to outputs [B, …], in evaluation mode.
@@ -85,15 +96,18 @@ def attack(
         eps: one radius or several, each > 0, in units of the code.
         target: outputs to steer towards, [N, …]; None for the untargeted attack.
         norm: "l2" or "linf", the norm over all entries of one code's δ.
-        method: "pgd", projected gradient descent (Madry et al. 2018) with steps that fall from 2ε
-            to 0 along a cosine, or "apgd", with momentum and halving steps (Croce & Hein 2020).
-        steps: gradient steps of each restart, ≥ 1.
-        restarts: random starts, ≥ 1.
+        method: the step rule. "longest", steps across the whole ball, cut where they do not pay;
+            "pgd", the customary fixed step of 2.5·ε/steps (Madry et al. 2018); "apgd", momentum and
+            halving steps (Croce & Hein 2020). See `lrnb.steprules`.
+        steps: gradient steps, ≥ 1.
+        restarts: starts, ≥ 1.
         objective: what to maximise, called with outputs [B, …] and reference [B, …], returning
             [B]. The reference is the target if there is one, else the clean output. By default
             `squared_distance` without a target and `closeness` with one.
         seed: of the random starts.
-        batch: codes decoded at once; bounds the memory and does not change the result.
+        batch: codes decoded at once, which does not change the result. By default as many as keep
+            what an evaluation stores for its gradient within 128 MiB, on a GPU within a quarter of
+            its free memory.
         progress: label under which the steps are shown on the terminal; None shows nothing.
 
     Returns:
@@ -109,237 +123,181 @@ def attack(
     """
     checks.one_of("norm", norm, NORMS)
     checks.one_of("method", method, METHODS)
-    for argument, given in (("steps", steps), ("restarts", restarts), ("batch", batch)):
+    counts = {"steps": steps, "restarts": restarts, "batch": 1 if batch is None else batch}
+    for argument, given in counts.items():
         checks.at_least(argument, given, 1)
     codes = checks.finite_batch("codes", codes, least=2).detach()
-    radii = _radii(eps).to(codes)
+    asked = _radii(eps)
+    decode = counted = _Counted(decode)
+    batch = batch or _rows_at_once(decode, codes)
     with torch.no_grad():
         clean = _decode_in_batches(decode, codes, batch)
         checks.finite_batch("the decoder's output", clean)
-    codes, radii = codes.to(clean.device), radii.to(clean.device)
+    codes, asked = codes.to(clean.device), asked.to(clean)
     if target is not None:
         checks.finite_batch("target", target)
         checks.same_shape("the decoder's output", clean, "target", target)
         target = target.detach().to(clean)
     reference = clean if target is None else target
     score = objective or (squared_distance if target is None else closeness)
+    problem = _Problem(decode, codes, reference, score, batch)
 
-    # the rows of one batched problem: every ε × restart × sample
-    n, shape = len(codes), (len(radii), restarts, len(codes))
-    start = random_in_ball((restarts, *codes.shape), norm=norm, seed=seed).to(codes)
-    start = (radii.view(-1, *[1] * start.ndim) * start).flatten(0, 2)
-    row_eps = radii.repeat_interleave(restarts * n)
-    sample = torch.arange(n, device=codes.device).repeat(len(radii) * restarts)
-    chunks = torch.arange(len(sample), device=codes.device).split(batch)
-    found = []
-    with task(progress, total=len(chunks) * steps) as advance:
-        for rows in chunks:
-            rule = _RULES[method](row_eps[rows], norm=norm, steps=steps)
-            z, towards = codes[sample[rows]], reference[sample[rows]]
-            found.append(_ascend(decode, z, towards, start[rows], score, rule, steps, advance))
+    radii, order = asked.sort()
+    shape = (len(radii), restarts, len(codes))
+    # (with one ε and one start there is nothing to choose from half-way)
+    race = steps if shape[:2] == (1, 1) else (steps + 1) // 2
+    rule = partial(RULES[method], norm=norm)
+    unit = _starts(counted, codes, restarts=restarts, norm=norm, seed=seed, batch=batch)
+    every = math.prod(shape)
+    with task(progress, total=-(-every // batch) * race) as advance:
+        racing = problem.evaluate((over(radii, unit[None]) * unit).flatten(0, 2))
+        eps_of_row = radii.repeat_interleave(restarts * len(codes))
+        racing = problem.ascend(racing, eps_of_row, rule, race, advance)
+    best = _best_restart(racing, shape)
+    if steps > race:
+        eps_of_row = radii.repeat_interleave(len(codes))
+        for neighbour in (1, -1):
+            there = problem.evaluate(_stretched(best.delta, radii, neighbour))
+            best = best.replaced(there.loss > best.loss, there)
+        best = problem.ascend(best, eps_of_row, rule, steps - race)
 
     with torch.no_grad():
-        delta = torch.cat([delta for delta, _ in found]).view(*shape, *codes.shape[1:])
-        loss = torch.cat([loss for _, loss in found]).view(shape)
-        delta, loss = _best_restart(delta, loss)
+        delta, loss = best.delta.view(len(radii), *codes.shape), best.loss.view(len(radii), -1)
         if bool((loss == -math.inf).any()):
             raise ValueError("decode or objective returned NaN wherever it was evaluated in a ball")
-        delta, loss = _nest(delta, loss, radii, clean_loss=score(clean, reference))
+        delta, loss = _nest(delta, loss, clean_loss=score(clean, reference))
+        back = order.argsort()
+        delta, loss = delta[back], loss[back]
         images = torch.stack([_decode_in_batches(decode, codes + d, batch) for d in delta])
-    decodes = n + len(sample) * (steps + 1) + len(radii) * n
-    return Attack(radii, delta, images, clean, loss, decodes, norm, method)
+    return Attack(asked, delta, images, clean, loss, counted.spent, norm, method)
 
 
-def length(delta: Tensor, norm: str) -> Tensor:
-    """The norm of each perturbation, [B, …] → [B]."""
-    flat = delta.flatten(1)
-    return flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
+class _Counted:
+    """A decoder that counts the codes it was given."""
 
+    def __init__(self, decode: Decode) -> None:
+        self.decode, self.spent = decode, 0
 
-def project(delta: Tensor, eps: Tensor, *, norm: str) -> Tensor:
-    """The nearest point of the ball: δ [B, …] into radius ε [B].
-
-    >>> project(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0]), norm="l2")
-    tensor([[0.6000, 0.8000]])
-    """
-    eps = _over(eps, delta)
-    if norm == "linf":
-        return torch.maximum(torch.minimum(delta, eps), -eps)
-    return delta * (eps / _over(length(delta, norm), delta).clamp_min(_TINY)).clamp_max(1)
-
-
-def steepest(gradient: Tensor, *, norm: str) -> Tensor:
-    """The unit step of the ball's norm along which a gradient [B, …] rises most; 0 where it is 0."""
-    if norm == "linf":
-        return gradient.sign()
-    # scaled by its largest entry first, so that the squares of a tiny gradient do not underflow
-    scaled = gradient / _over(length(gradient, "linf"), gradient).clamp_min(_TINY)
-    return scaled / _over(length(scaled, "l2"), gradient).clamp_min(_TINY)
-
-
-def random_in_ball(shape: Sequence[int], *, norm: str, seed: int) -> Tensor:
-    """Points uniform in the unit ball, [R, N, …]: one ball for each of the first two axes."""
-    generator = torch.Generator().manual_seed(seed)
-    if norm == "linf":
-        return torch.rand(tuple(shape), generator=generator) * 2 - 1
-    towards = random_on_sphere(shape, norm=norm, generator=generator)
-    size = towards[0, 0].numel()
-    radius = torch.rand(tuple(shape[:2]), generator=generator) ** (1 / size)
-    return towards * _over(radius, towards)
-
-
-def random_on_sphere(shape: Sequence[int], *, norm: str, generator: torch.Generator) -> Tensor:
-    """Points of norm 1, [R, N, …], uniform in direction (L2) or on the cube's faces (L∞)."""
-    if norm == "linf":
-        cube = torch.rand(tuple(shape), generator=generator) * 2 - 1
-        return cube / _over(cube.flatten(2).abs().amax(2), cube)
-    normal = torch.randn(tuple(shape), generator=generator)
-    return normal / _over(normal.flatten(2).norm(dim=2), normal)
-
-
-class _FallingStep:
-    """PGD, its steps falling from 2ε to 0 along a cosine.
-
-    The worst δ mostly lies on the sphere, where a step turns δ towards the gradient. The customary
-    constant step of 2.5·ε/steps turns it by 2.5 radians in all, whatever the number of steps, and
-    stops short. Long steps first arrive; short ones last settle where the best δ is inside.
-    """
-
-    def __init__(self, eps: Tensor, *, norm: str, steps: int) -> None:
-        self.eps, self.norm, self.steps, self.done = eps, norm, steps, 0
-
-    def start(self, point: _Point) -> None:
-        pass
-
-    def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
-        step = self.eps * (1 + math.cos(math.pi * self.done / self.steps))
-        self.done += 1
-        moved = delta + _over(step, delta) * steepest(gradient, norm=self.norm)
-        return project(moved, self.eps, norm=self.norm)
-
-    def look(self, now: _Point, best: _Point) -> _Point:
-        return now
-
-
-class _AdaptiveStep:
-    """APGD (Croce & Hein 2020, algorithm 1): momentum; steps halve when progress stalls."""
-
-    def __init__(self, eps: Tensor, *, norm: str, steps: int) -> None:
-        self.eps, self.norm = eps, norm
-        self.step = 2 * eps
-        self.before: Tensor | None = None
-        self.rises = torch.zeros_like(eps)
-        self.since, self.window = 0, max(1, round(0.22 * steps))
-        self.shrink, self.shortest = max(1, round(0.03 * steps)), max(1, round(0.06 * steps))
-        self.halved = torch.zeros_like(eps, dtype=torch.bool)
-
-    def start(self, point: _Point) -> None:
-        self.loss = self.best_then = point.loss
-
-    def move(self, delta: Tensor, gradient: Tensor) -> Tensor:
-        ahead = delta + _over(self.step, delta) * steepest(gradient, norm=self.norm)
-        ahead = project(ahead, self.eps, norm=self.norm)
-        if self.before is not None:
-            ahead = delta + 0.75 * (ahead - delta) + 0.25 * (delta - self.before)
-            ahead = project(ahead, self.eps, norm=self.norm)
-        self.before = delta
-        return ahead
-
-    def look(self, now: _Point, best: _Point) -> _Point:
-        self.rises += now.loss > self.loss
-        self.loss = now.loss
-        self.since += 1
-        if self.since < self.window or self.before is None:
-            return now
-        few_rises = self.rises <= 0.75 * self.since
-        stuck = ~self.halved & (best.loss <= self.best_then)
-        self.halved, self.best_then = few_rises | stuck, best.loss
-        self.step = torch.where(self.halved, self.step / 2, self.step)
-        self.rises, self.since = torch.zeros_like(self.rises), 0
-        self.window = max(self.window - self.shrink, self.shortest)
-        self.before = torch.where(_over(self.halved, best.delta), best.delta, self.before)
-        back = now.replaced(self.halved, best)
-        self.loss = back.loss
-        return back
-
-
-_RULES: dict[str, type[_FallingStep] | type[_AdaptiveStep]] = {
-    "pgd": _FallingStep,
-    "apgd": _AdaptiveStep,
-}
-_TINY = torch.finfo(torch.float32).tiny
+    def __call__(self, codes: Tensor) -> Tensor:
+        self.spent += len(codes)
+        return self.decode(codes)
 
 
 @dataclass(frozen=True)
-class _Point:
-    delta: Tensor
-    loss: Tensor
-    gradient: Tensor
+class _Problem:
+    """What is maximised. Perturbations of it are rows [B, …], of code 0 to N − 1 over and over."""
 
-    def replaced(self, where: Tensor, other: _Point) -> _Point:
-        over = _over(where, self.delta)
-        return _Point(
-            torch.where(over, other.delta, self.delta),
-            torch.where(where, other.loss, self.loss),
-            torch.where(over, other.gradient, self.gradient),
-        )
+    decode: Decode
+    codes: Tensor
+    reference: Tensor
+    score: Objective
+    batch: int
+
+    def evaluate(self, delta: Tensor) -> Point:
+        """The objective and its gradient at every row."""
+        return _joined([self._at(rows)(delta[rows]) for rows in self._chunks(delta)])
+
+    def ascend(
+        self,
+        start: Point,
+        eps: Tensor,
+        rule: Callable[..., Rule],
+        steps: int,
+        advance: Advance = lambda: None,
+    ) -> Point:
+        """The best that each row meets on its way up, in the ball of radius ``eps`` [B]."""
+        best = []
+        for rows in self._chunks(start.delta):
+            evaluate = self._at(rows)
+            begin = Point(start.delta[rows], start.loss[rows], start.gradient[rows])
+            best.append(_ascend(evaluate, begin, rule(eps[rows], steps=steps), steps, advance))
+        return _joined(best)
+
+    def _chunks(self, delta: Tensor) -> list[Tensor]:
+        return list(torch.arange(len(delta), device=delta.device).split(self.batch))
+
+    def _at(self, rows: Tensor) -> Callable[[Tensor], Point]:
+        sample = rows % len(self.codes)
+        codes, reference = self.codes[sample], self.reference[sample]
+
+        def evaluate(delta: Tensor) -> Point:
+            with torch.enable_grad():
+                delta = delta.detach().requires_grad_()
+                loss = self.score(self.decode(codes + delta), reference)
+                if loss.shape != codes.shape[:1]:
+                    raise ValueError(
+                        f"objective returned shape {tuple(loss.shape)}; "
+                        f"one score per sample is accepted, {tuple(codes.shape[:1])}"
+                    )
+                if not loss.requires_grad:
+                    raise ValueError("objective is not differentiable: its score has no gradient")
+                (gradient,) = torch.autograd.grad(loss.sum(), delta)
+            loss = loss.detach().nan_to_num(nan=-math.inf)  # what is not a number is never best
+            return Point(delta.detach(), loss, gradient)
+
+        return evaluate
 
 
 def _ascend(
-    decode: Decode,
-    codes: Tensor,
-    reference: Tensor,
-    start: Tensor,
-    score: Objective,
-    rule: _FallingStep | _AdaptiveStep,
-    steps: int,
-    advance: Advance,
-) -> tuple[Tensor, Tensor]:
-    """The attack loop: move, evaluate, keep the best iterate. Returns δ [B, …] and its loss [B]."""
-
-    def evaluate(delta: Tensor) -> _Point:
-        with torch.enable_grad():
-            delta = delta.detach().requires_grad_()
-            loss = score(decode(codes + delta), reference)
-            if loss.shape != codes.shape[:1]:
-                raise ValueError(
-                    f"objective returned shape {tuple(loss.shape)}; "
-                    f"one score per sample is accepted, {tuple(codes.shape[:1])}"
-                )
-            if not loss.requires_grad:
-                raise ValueError("decode is not differentiable: its output has no gradient")
-            (gradient,) = torch.autograd.grad(loss.sum(), delta)
-        loss = loss.detach().nan_to_num(nan=-math.inf)  # what is not a number is never the best
-        return _Point(delta.detach(), loss, gradient)
-
-    now = best = evaluate(start)
+    evaluate: Callable[[Tensor], Point], start: Point, rule: Rule, steps: int, advance: Advance
+) -> Point:
+    """The attack loop: move, evaluate, keep the best iterate."""
+    now = best = start
     rule.start(now)
     for _ in range(steps):
-        now = evaluate(rule.move(now.delta, now.gradient))
+        now = evaluate(rule.move(now))
         best = best.replaced(now.loss > best.loss, now)
         now = rule.look(now, best)
         advance()
-    return best.delta, best.loss
+    return best
 
 
-def _best_restart(delta: Tensor, loss: Tensor) -> tuple[Tensor, Tensor]:
-    """Over axis 1: δ [E, R, N, …] and loss [E, R, N] → [E, N, …] and [E, N]."""
-    loss, index = loss.max(dim=1)
-    index = index[:, None].reshape(len(loss), 1, -1, *[1] * (delta.ndim - 3))
-    return torch.take_along_dim(delta, index, dim=1).squeeze(1), loss
+def _starts(
+    decode: _Counted, codes: Tensor, *, restarts: int, norm: str, seed: int, batch: int
+) -> Tensor:
+    """Where restarts begin in the unit ball, [R, N, …]."""
+    half = (restarts + 1) // 2
+    start = random_in_ball((half, *codes.shape), norm=norm, seed=seed).to(codes)
+    if restarts > 1:
+        _, direction = top_singular(decode, codes, iterations=_ITERATIONS, seed=seed, batch=batch)
+        decode.spent += _ITERATIONS * len(codes)
+        start[0] = steepest(direction, norm=norm)
+    # a direction and its opposite mostly lead to different maxima
+    return torch.stack([start, -start], 1).flatten(0, 1)[:restarts]
 
 
-def _nest(
-    delta: Tensor, loss: Tensor, radii: Tensor, *, clean_loss: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Let each ball hold the best of every smaller ball, δ = 0 being the smallest."""
+def _best_restart(rows: Point, shape: tuple[int, int, int]) -> Point:
+    """Rows of E × R × N → those of E × N, the best of the restarts."""
+    loss, index = rows.loss.view(shape).max(dim=1)
+    n = shape[2]
+    first = torch.arange(shape[0], device=loss.device)[:, None] * shape[1] + index  # [E, N]
+    row = (first * n + torch.arange(n, device=loss.device)).flatten()
+    return Point(rows.delta[row], loss.flatten(), rows.gradient[row])
+
+
+def _stretched(delta: Tensor, radii: Tensor, neighbour: int) -> Tensor:
+    """Perturbations of E × N rows, each taken from the ε ``neighbour`` places before its own."""
+    factor = (radii / radii.roll(neighbour)).repeat_interleave(len(delta) // len(radii))
+    return over(factor, delta) * delta.view(len(radii), -1).roll(neighbour, 0).view_as(delta)
+
+
+def _nest(delta: Tensor, loss: Tensor, *, clean_loss: Tensor) -> tuple[Tensor, Tensor]:
+    """Let each ball hold the best of every smaller one, δ = 0 being the smallest; ε ascend."""
     delta, loss = delta.clone(), loss.clone()
     best_delta, best_loss = torch.zeros_like(delta[0]), clean_loss
-    for e in radii.argsort().tolist():
+    for e in range(len(delta)):
         better = loss[e] > best_loss
-        delta[e] = best_delta = torch.where(_over(better, best_delta), delta[e], best_delta)
+        delta[e] = best_delta = torch.where(over(better, best_delta), delta[e], best_delta)
         loss[e] = best_loss = torch.where(better, loss[e], best_loss)
     return delta, loss
+
+
+def _joined(points: list[Point]) -> Point:
+    return Point(
+        torch.cat([p.delta for p in points]),
+        torch.cat([p.loss for p in points]),
+        torch.cat([p.gradient for p in points]),
+    )
 
 
 def _radii(eps: float | Sequence[float] | Tensor) -> Tensor:
@@ -352,19 +310,40 @@ def _radii(eps: float | Sequence[float] | Tensor) -> Tensor:
     return radii
 
 
+def _rows_at_once(decode: Decode, codes: Tensor) -> int:
+    """How many codes to decode at once, from what one more of them stores for its gradient."""
+    (one, _), (two, device) = (
+        _stored(decode, codes[:1].repeat(n, *[1] * (codes.ndim - 1))) for n in (1, 2)
+    )
+    memory = torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _MEMORY
+    return int(max(1, memory // max(1, two - one)))
+
+
+def _stored(decode: Decode, codes: Tensor) -> tuple[int, torch.device]:
+    """Bytes that an evaluation stores for its gradient, and where."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = _decode(decode, codes.requires_grad_())
+        if not output.requires_grad:
+            raise ValueError("decode is not differentiable: its output has no gradient")
+    return sum(sizes.values()), output.device
+
+
 def _decode_in_batches(decode: Decode, codes: Tensor, batch: int) -> Tensor:
-    outputs = []
-    for chunk in codes.split(batch):
-        output = decode(chunk)
-        if not isinstance(output, Tensor) or output.shape[:1] != chunk.shape[:1]:
-            given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ValueError(
-                f"decode returned {given} for {len(chunk)} codes; a tensor [{len(chunk)}, …] is accepted"
-            )
-        outputs.append(output)
-    return torch.cat(outputs)
+    return torch.cat([_decode(decode, chunk) for chunk in codes.split(batch)])
 
 
-def _over(values: Tensor, like: Tensor) -> Tensor:
-    """Per-sample values, shaped so that they broadcast over the remaining axes of ``like``."""
-    return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))
+def _decode(decode: Decode, codes: Tensor) -> Tensor:
+    output = decode(codes)
+    if not isinstance(output, Tensor) or output.shape[:1] != codes.shape[:1]:
+        given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"decode returned {given} for {len(codes)} codes; a tensor [{len(codes)}, …] is accepted"
+        )
+    return output

@@ -15,6 +15,7 @@ import torch
 
 from lrnb import checks, store
 from lrnb.data import DATASETS, ImageSet, fingerprint, load_data
+from lrnb.folding import folded
 from lrnb.models import Autoencoder
 from lrnb.objectives import FAMILIES, STOCHASTIC
 from lrnb.progress import track
@@ -105,22 +106,22 @@ class Profile:
 
 _QUICK = Profile(
     "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
-    learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=20, restarts=2,
+    learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=12, restarts=4,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
 PROFILES = {
     "smoke": replace(
         _QUICK, name="smoke", seeds=(0,), n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
-        eps_count=4, steps=5, restarts=1,
+        eps_count=4, steps=4, restarts=2,
     ),
     "quick": _QUICK,
     "standard": replace(
         _QUICK, name="standard", datasets=_REAL, n_train=8000, n_test=1000, epochs=20,
-        batch_size=64, learning_rate=2e-3, n_attack=128, steps=40, restarts=4,
+        batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=6,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
-        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=100, restarts=10,
+        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=40, restarts=10,
     ),
 }  # fmt: skip
 
@@ -167,7 +168,7 @@ def get_model(
         device: where it is trained and returned; by default the GPU if there is one.
 
     Returns:
-        The model in evaluation mode, its weights without gradients.
+        The model for evaluation, its weights frozen (`lrnb.folding.folded`).
 
     Raises:
         MissingData: the data set is not there.
@@ -214,7 +215,7 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     rooms = ["data", "models", "objectives", "training"]
     made_by = asdict(recipe)
     if recipe.family == "vae_adv":
-        rooms.append("attacks")
+        rooms += ["attacks", "balls", "jacobian", "steprules"]
     else:
         del made_by["adv_eps"], made_by["adv_form"], made_by["adv_weight"]
     size = {
@@ -265,7 +266,7 @@ def _get(
             weights, record = found
             model.load_state_dict(weights)
             history = record["history"]
-    return model.eval().requires_grad_(False), history
+    return folded(model), history
 
 
 def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Path) -> History:

@@ -15,7 +15,8 @@ from scipy import stats
 from torch import Tensor
 
 from lrnb import metrics, objectives, provenance, store
-from lrnb.attacks import Attack, attack, length, random_on_sphere
+from lrnb.attacks import Attack, attack
+from lrnb.balls import length, random_on_sphere
 from lrnb.data import ImageSet
 from lrnb.experiments import (
     Profile,
@@ -33,7 +34,7 @@ METRICS = ("ssim", "lpips", "mse")
 SCALES = ("raw", "spread")
 Rows = list[dict[str, Any]]
 _MODEL = ["dataset", "family", "beta", "adv_form", "adv_eps", "adv_weight"]
-_ROOMS = ("attacks", "metrics", "robustness")
+_ROOMS = ("attacks", "balls", "folding", "jacobian", "metrics", "robustness", "steprules")
 
 
 @dataclass(frozen=True)

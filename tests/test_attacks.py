@@ -1,25 +1,15 @@
-"""The attack, on decoders whose worst perturbation is known in closed form, and its projections."""
+"""The attack, on decoders whose worst perturbation is known in closed form, and on networks."""
 
-import numpy as np
+from functools import partial
+
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from lrnb import attacks
-from lrnb.attacks import (
-    METHODS,
-    NORMS,
-    attack,
-    length,
-    project,
-    random_in_ball,
-    random_on_sphere,
-    squared_distance,
-    steepest,
-)
+from lrnb import attacks, metrics
+from lrnb.attacks import METHODS, attack, squared_distance
+from lrnb.balls import NORMS, length, random_on_sphere
 from lrnb.models import Autoencoder
+from lrnb.steprules import RULES
 
 EPS = [0.1, 0.5, 2.0]
 
@@ -52,14 +42,15 @@ class TestClosedForms:
         _, values, directions = torch.linalg.svd(matrix)
         for e, eps in enumerate(EPS):
             worst = (values[0] * eps) ** 2
-            assert hit.loss[e].min() > 0.999 * worst
+            # the customary step turns δ by 2.5 radians at most and may stop short
+            assert hit.loss[e].min() > (0.9 if method == "pgd" else 0.999) * worst
             assert hit.loss[e].max() < 1.0001 * worst
             cosine = (hit.delta[e] @ directions[0]).abs() / eps
-            assert cosine.min() > 0.99
+            assert cosine.min() > (0.8 if method == "pgd" else 0.99)
 
     def test_linear_linf_is_the_best_corner(self, method):
         matrix, decode = linear(d=6)
-        hit = attack(decode, torch.zeros(3, 6), eps=0.5, norm="linf", restarts=20, method=method)
+        hit = attack(decode, torch.zeros(3, 6), eps=0.5, norm="linf", restarts=40, method=method)
         corners = torch.cartesian_prod(*[torch.tensor([-0.5, 0.5])] * 6)
         worst = (corners @ matrix.T).square().sum(1).max()
         torch.testing.assert_close(hit.loss[0], worst.expand(3), rtol=1e-4, atol=0)
@@ -189,92 +180,119 @@ def test_decodes_are_counted():
         calls.append(len(z))
         return 2 * z
 
-    hit = attack(counting, torch.zeros(3, 2), eps=EPS, steps=4, restarts=2)
+    hit = attack(counting, torch.zeros(3, 2), eps=EPS, steps=4, restarts=1)
     assert hit.decodes == sum(calls)
+    calls.clear()
+    hit = attack(counting, torch.zeros(3, 2), eps=EPS, steps=4, restarts=2)
+    jvps = 3 * attacks._ITERATIONS  # these decode nothing and count all the same
+    assert hit.decodes == sum(calls) + jvps
+
+
+def test_nothing_is_read_back_from_the_device_while_it_climbs():
+    # on fake tensors, which have no values, reading one is an error
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    for rule in RULES.values():
+        with FakeTensorMode():
+            codes, weights = torch.empty(4, 3), torch.empty(3, 6)
+            decode = lambda z: (z @ weights).tanh()  # noqa: B023, E731
+            problem = attacks._Problem(decode, codes, torch.empty(4, 6), squared_distance, batch=6)
+            start = problem.evaluate(torch.empty(8, 3))
+            best = problem.ascend(start, torch.ones(8), partial(rule, norm="l2"), steps=30)
+            assert best.delta.shape == (8, 3)
+            with pytest.raises(Exception, match="local_scalar_dense"):
+                best.loss.sum().item()
+
+
+def test_starts_come_in_opposite_pairs_the_first_along_the_singular_direction():
+    matrix, decode = linear()
+    counted = attacks._Counted(decode)
+    start = attacks._starts(counted, torch.zeros(3, 5), restarts=5, norm="l2", seed=0, batch=2)
+    assert start.shape == (5, 3, 5)
+    assert torch.equal(start[1], -start[0]) and torch.equal(start[3], -start[2])
+    assert (length(start.flatten(0, 1), "l2") <= 1 + 1e-6).all()
+    first = torch.linalg.svd(matrix)[2][0]
+    assert (start[0] @ first).abs().min() > 0.95
+
+
+def test_the_best_of_a_neighbouring_eps_is_a_start():
+    # one narrow valley of large damage, all random starts far from it but that of one ε
+    delta = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]], [[0.0, -3.0]]]).flatten(0, 1)
+    radii = torch.tensor([1.0, 2.0, 3.0])
+    forward = attacks._stretched(delta, radii, 1)
+    assert forward[1].tolist() == [2.0, 0.0] and forward[2].tolist() == [0.0, 3.0]
+    backward = attacks._stretched(delta, radii, -1)
+    assert backward[0].tolist() == [0.0, 1.0] and backward[1].tolist() == [0.0, -2.0]
+
+
+def test_opposite_basins_are_both_tried():
+    # tanh saturates on one side: only moving the first entry down does much damage
+    def decode(z):
+        return torch.where(z[:, :1] > 0, 0.01 * z[:, :1], z[:, :1])
+
+    hit = attack(decode, torch.full((3, 4), 1e-3), eps=1.0, steps=4, restarts=2)
+    assert hit.loss.min() > 0.99
+
+
+def test_memory_bounds_the_codes_decoded_at_once():
+    sizes = []
+
+    def decode(z):  # keeps 2**16 floats for each code, 256 KiB
+        sizes.append(len(z))
+        return z.repeat(1, 2**15).square().sigmoid()
+
+    attack(decode, torch.rand(64, 2), eps=EPS, steps=2, restarts=8)
+    per_code = 2 * 2**16 * 4  # what square and sigmoid keep
+    assert 2**27 / per_code / 2 <= max(sizes) <= 2**27 / per_code
+
+
+class OnceDifferentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z):
+        ctx.save_for_backward(z)
+        return z.square()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        (z,) = ctx.saved_tensors
+        return 2 * z * gradient
+
+
+def test_decoder_that_can_be_differentiated_only_once():
+    z = torch.rand(3, 4)
+    own, plain = (
+        attack(decode, z, eps=[0.1, 0.5]) for decode in (OnceDifferentiable.apply, torch.square)
+    )
+    torch.testing.assert_close(own.loss, plain.loss, rtol=1e-4, atol=1e-6)
+
+
+class TestObjectives:
+    """Any image distance can be attacked directly, and is then damaged more than by way of MSE."""
+
+    def damage(self, decoder, distance):
+        z = torch.randn(4, 6)
+        by_way, direct = (
+            attack(decoder, z, eps=1.0, restarts=6, objective=objective)
+            for objective in (None, distance)
+        )
+        reached = distance(by_way.images[0], by_way.clean).mean()
+        assert direct.loss[0].mean() > reached > 0
+        torch.testing.assert_close(direct.loss[0], distance(direct.images[0], direct.clean))
+
+    def test_ssim(self, decoder):
+        self.damage(decoder, lambda a, b: 1 - metrics.ssim(a, b))
+
+    def test_lpips(self, decoder):
+        if not metrics.lpips_is_present():
+            pytest.skip("the weights of LPIPS are not on this machine")
+        self.damage(decoder, metrics.lpips)
 
 
 def test_the_decoders_weights_get_no_gradient():
     layer = torch.nn.Linear(3, 3)
     attack(layer, torch.randn(2, 3), eps=0.5, steps=2)
     assert all(p.grad is None for p in layer.parameters())
-
-
-finite = st.floats(-1e3, 1e3, width=32)
-deltas = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=2, max_dims=3, max_side=5), elements=finite
-)
-
-
-@given(deltas, st.floats(0.015625, 100, width=32), st.sampled_from(NORMS))
-@settings(deadline=None)
-def test_projection_properties(array, eps, norm):
-    delta, radius = torch.from_numpy(array), torch.full((len(array),), eps)
-    inside = project(delta, radius, norm=norm)
-    assert (length(inside, norm) <= eps * (1 + 1e-5)).all()  # in the ball
-    torch.testing.assert_close(project(inside, radius, norm=norm), inside)  # idempotent
-    keep = length(delta, norm) <= eps
-    assert torch.equal(inside[keep], delta[keep])  # what is inside stays
-    other = project(torch.zeros_like(delta) + 0.5, radius, norm=norm)
-    gap = (delta - inside).flatten(1) * (other - inside).flatten(1)
-    # the obtuse angle that marks the nearest point of a convex set
-    assert (gap.sum(1) <= 1e-3 * (1 + delta.flatten(1).norm(dim=1) * eps)).all()
-
-
-@given(deltas, st.sampled_from(NORMS))
-@settings(deadline=None)
-def test_the_step_is_steepest_among_unit_steps(array, norm):
-    gradient = torch.from_numpy(array)
-    step = steepest(gradient, norm=norm)
-    dual = gradient.flatten(1).abs().sum(1) if norm == "linf" else gradient.flatten(1).norm(dim=1)
-    torch.testing.assert_close((step * gradient).flatten(1).sum(1), dual, rtol=1e-4, atol=1e-6)
-    assert (length(step, norm) <= 1 + 1e-5).all()
-
-
-@pytest.mark.parametrize("norm", NORMS)
-def test_random_starts_fill_the_ball_evenly(norm):
-    points = random_in_ball((4, 5000, 3), norm=norm, seed=0).flatten(0, 1)
-    radius = length(points, norm)
-    assert radius.max() <= 1
-    # the share of the volume within radius r is r³
-    for r in (0.3, 0.6, 0.9):
-        assert (radius <= r).float().mean().item() == pytest.approx(r**3, abs=0.01)
-    assert points.mean(0).abs().max() < 0.02
-
-
-class TestAdaptiveStep:
-    """The step rule of APGD, fed with a made-up course of the loss."""
-
-    def steps(self, losses, steps=20):
-        rule = attacks._AdaptiveStep(torch.tensor([1.0]), norm="l2", steps=steps)
-        point = [
-            attacks._Point(torch.tensor([[0.1 * i]]), torch.tensor([loss]), torch.ones(1, 1))
-            for i, loss in enumerate(losses)
-        ]
-        best = point[0]
-        rule.start(best)
-        seen, where = [], []
-        for now in point[1:]:
-            rule.move(now.delta, now.gradient)
-            best = best.replaced(now.loss > best.loss, now)
-            where.append(rule.look(now, best).delta.item())
-            seen.append(rule.step.item())
-        return seen, where
-
-    @pytest.mark.parametrize("steps", [5, 10, 20, 100])
-    def test_a_loss_that_always_rises_keeps_the_step(self, steps):
-        seen, _ = self.steps([float(i) for i in range(steps + 1)], steps)
-        assert seen == [2.0] * steps
-
-    def test_a_loss_that_falls_halves_the_step_at_each_checkpoint_and_goes_back(self):
-        # 20 steps: checkpoints after .22·20 = 4, then 3, 2, 1 and always 1
-        seen, where = self.steps([float(-i) for i in range(21)])
-        assert seen[:10] == [2, 2, 2, 1, 1, 1, 0.5, 0.5, 0.25, 0.125]
-        assert where[3] == 0 and where[2] == pytest.approx(0.3)
-
-    def test_rises_that_reach_no_new_best_halve_the_step(self):
-        # after a fall below the start the loss rises in every step and still stays below it
-        seen, _ = self.steps([0.0, -9.0, *[-9 + 0.1 * i for i in range(1, 20)]])
-        assert seen[3] == 1.0
 
 
 class TestBadInput:
@@ -330,6 +348,10 @@ class TestBadInput:
         with pytest.raises(ValueError, match="NaN wherever"):
             # defined at the code itself and nowhere around it
             attack(lambda z: torch.where(z == 0, z, z * torch.nan), self.z, eps=1.0)
+
+    def test_objective_that_is_not_differentiable(self):
+        with pytest.raises(ValueError, match="objective is not differentiable"):
+            attack(identity, self.z, eps=1.0, objective=lambda a, b: (a > b).float().sum(1))
 
     def test_objective_that_is_not_per_sample(self):
         with pytest.raises(ValueError, match="objective"):

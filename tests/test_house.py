@@ -9,9 +9,10 @@ import lrnb
 
 FLOORS = [
     {"checks", "progress", "provenance"},
-    {"store"},
+    {"store", "balls"},
+    {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},
-    {"training"},
+    {"training", "folding"},
     {"experiments"},
     {"robustness"},
     {"figures", "results"},

@@ -1,0 +1,1 @@
+"""Benchmark of lrnb beside its peers: attacks, training, metrics, and growth with the problem."""
