@@ -85,7 +85,7 @@ def full_size() -> Size:
         real or data.EMBEDDED,
         FAMILIES,
         "quick",
-        n=24,
+        n=16,
         restarts=4,
         steps=20,
         lengths=(0.25, 0.5, 1.0, 2.0),

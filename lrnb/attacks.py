@@ -74,8 +74,8 @@ def attack(
     target: Tensor | None = None,
     norm: str = "l2",
     method: str = "longest",
-    steps: int = 40,
-    restarts: int = 4,
+    steps: int = 20,
+    restarts: int = 8,
     objective: Objective | None = None,
     seed: int = 0,
     batch: int | None = None,
@@ -126,30 +126,18 @@ def attack(
     counts = {"steps": steps, "restarts": restarts, "batch": 1 if batch is None else batch}
     for argument, given in counts.items():
         checks.at_least(argument, given, 1)
-    codes = checks.finite_batch("codes", codes, least=2).detach()
     asked = _radii(eps)
-    decode = counted = _Counted(decode)
-    batch = batch or _rows_at_once(decode, codes)
-    with torch.no_grad():
-        clean = _decode_in_batches(decode, codes, batch)
-        checks.finite_batch("the decoder's output", clean)
-    codes, asked = codes.to(clean.device), asked.to(clean)
-    if target is not None:
-        checks.finite_batch("target", target)
-        checks.same_shape("the decoder's output", clean, "target", target)
-        target = target.detach().to(clean)
-    reference = clean if target is None else target
-    score = objective or (squared_distance if target is None else closeness)
-    problem = _Problem(decode, codes, reference, score, batch)
+    problem = pose(decode, codes, target=target, objective=objective, batch=batch)
+    codes, asked = problem.codes, asked.to(problem.clean)
 
     radii, order = asked.sort()
     shape = (len(radii), restarts, len(codes))
     # (with one ε and one start there is nothing to choose from half-way)
     race = steps if shape[:2] == (1, 1) else (steps + 1) // 2
     rule = partial(RULES[method], norm=norm)
-    unit = _starts(counted, codes, restarts=restarts, norm=norm, seed=seed, batch=batch)
+    unit = _starts(problem, restarts=restarts, norm=norm, seed=seed)
     every = math.prod(shape)
-    with task(progress, total=-(-every // batch) * race) as advance:
+    with task(progress, total=-(-every // problem.batch) * race) as advance:
         racing = problem.evaluate((over(radii, unit[None]) * unit).flatten(0, 2))
         eps_of_row = radii.repeat_interleave(restarts * len(codes))
         racing = problem.ascend(racing, eps_of_row, rule, race, advance)
@@ -165,14 +153,14 @@ def attack(
         delta, loss = best.delta.view(len(radii), *codes.shape), best.loss.view(len(radii), -1)
         if bool((loss == -math.inf).any()):
             raise ValueError("decode or objective returned NaN wherever it was evaluated in a ball")
-        delta, loss = _nest(delta, loss, clean_loss=score(clean, reference))
+        delta, loss = _nest(delta, loss, clean_loss=problem.score(problem.clean, problem.reference))
         back = order.argsort()
         delta, loss = delta[back], loss[back]
-        images = torch.stack([_decode_in_batches(decode, codes + d, batch) for d in delta])
-    return Attack(asked, delta, images, clean, loss, counted.spent, norm, method)
+        images = torch.stack([problem.outputs(d) for d in delta])
+    return Attack(asked, delta, images, problem.clean, loss, problem.decode.spent, norm, method)
 
 
-class _Counted:
+class Counted:
     """A decoder that counts the codes it was given."""
 
     def __init__(self, decode: Decode) -> None:
@@ -184,14 +172,27 @@ class _Counted:
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """What is maximised. Perturbations of it are rows [B, …], of code 0 to N − 1 over and over."""
+class Problem:
+    """What is maximised. Perturbations of it are rows [B, …], of code 0 to N − 1 over and over.
 
-    decode: Decode
+    Attributes:
+        decode: counts the codes it decodes.
+        codes: [N, …]; `clean`: their outputs; `reference`: what outputs are compared with, [N, …].
+        score: the objective.
+        batch: codes decoded at once.
+    """
+
+    decode: Counted
     codes: Tensor
+    clean: Tensor
     reference: Tensor
     score: Objective
     batch: int
+
+    def outputs(self, delta: Tensor) -> Tensor:
+        """The decoder's outputs at one perturbation a code, [N, …], without gradient."""
+        with torch.no_grad():
+            return _decode_in_batches(self.decode, self.codes + delta, self.batch)
 
     def evaluate(self, delta: Tensor) -> Point:
         """The objective and its gradient at every row."""
@@ -238,6 +239,34 @@ class _Problem:
         return evaluate
 
 
+def pose(
+    decode: Decode,
+    codes: Tensor,
+    *,
+    target: Tensor | None,
+    objective: Objective | None,
+    batch: int | None,
+) -> Problem:
+    """Check the decoder and the codes, decode them once, and choose objective and chunks.
+
+    Raises:
+        ValueError: as `attack`.
+    """
+    codes = checks.finite_batch("codes", codes, least=2).detach()
+    counted = Counted(decode)
+    batch = batch or _rows_at_once(counted, codes)
+    with torch.no_grad():
+        clean = _decode_in_batches(counted, codes, batch)
+    checks.finite_batch("the decoder's output", clean)
+    if target is not None:
+        checks.finite_batch("target", target)
+        checks.same_shape("the decoder's output", clean, "target", target)
+        target = target.detach().to(clean)
+    score = objective or (squared_distance if target is None else closeness)
+    reference = clean if target is None else target
+    return Problem(counted, codes.to(clean.device), clean, reference, score, batch)
+
+
 def _ascend(
     evaluate: Callable[[Tensor], Point], start: Point, rule: Rule, steps: int, advance: Advance
 ) -> Point:
@@ -252,14 +281,15 @@ def _ascend(
     return best
 
 
-def _starts(
-    decode: _Counted, codes: Tensor, *, restarts: int, norm: str, seed: int, batch: int
-) -> Tensor:
+def _starts(problem: Problem, *, restarts: int, norm: str, seed: int) -> Tensor:
     """Where restarts begin in the unit ball, [R, N, …]."""
+    decode, codes = problem.decode, problem.codes
     half = (restarts + 1) // 2
     start = random_in_ball((half, *codes.shape), norm=norm, seed=seed).to(codes)
     if restarts > 1:
-        _, direction = top_singular(decode, codes, iterations=_ITERATIONS, seed=seed, batch=batch)
+        _, direction = top_singular(
+            decode, codes, iterations=_ITERATIONS, seed=seed, batch=problem.batch
+        )
         decode.spent += _ITERATIONS * len(codes)
         start[0] = steepest(direction, norm=norm)
     # a direction and its opposite mostly lead to different maxima

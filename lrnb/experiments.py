@@ -34,6 +34,7 @@ class Recipe:
         seed: of the training.
         adv_eps, adv_form, adv_weight: of the latent attack during training, for "vae_adv" only
             (`lrnb.training.TrainingSettings`).
+        latent: d, the size of the code; None for the data set's own, `LATENT`.
 
     >>> Recipe(dataset="mnist", family="vea")
     Traceback (most recent call last):
@@ -47,8 +48,11 @@ class Recipe:
     adv_eps: float = 0.5
     adv_form: str = "trades"
     adv_weight: float = 1.0
+    latent: int | None = None
 
     def __post_init__(self) -> None:
+        if self.latent is not None:
+            checks.at_least("latent", self.latent, 1)
         checks.one_of("dataset", self.dataset, DATASETS)
         checks.one_of("family", self.family, FAMILIES)
         checks.one_of("adv_form", self.adv_form, ADVERSARIAL_FORMS)
@@ -106,7 +110,7 @@ class Profile:
 
 _QUICK = Profile(
     "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
-    learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=12, restarts=4,
+    learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=10, restarts=8,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
 PROFILES = {
@@ -117,11 +121,11 @@ PROFILES = {
     "quick": _QUICK,
     "standard": replace(
         _QUICK, name="standard", datasets=_REAL, n_train=8000, n_test=1000, epochs=20,
-        batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=6,
+        batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=10,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
-        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=40, restarts=10,
+        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=40, restarts=20,
     ),
 }  # fmt: skip
 
@@ -218,13 +222,14 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
         rooms += ["attacks", "balls", "jacobian", "steprules"]
     else:
         del made_by["adv_eps"], made_by["adv_form"], made_by["adv_weight"]
+    latent = made_by.pop("latent") or LATENT[recipe.dataset]
     size = {
         k: getattr(profile, k)
         for k in ("n_train", "epochs", "batch_size", "learning_rate", "width")
     }
     return {
         "recipe": made_by,
-        "size": size | {"latent": LATENT[recipe.dataset]},
+        "size": size | {"latent": latent},
         "data": fingerprint(recipe.dataset),
         "code": code_fingerprint(*rooms),
     }
@@ -243,7 +248,7 @@ def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
         torch.manual_seed(recipe.seed)
         return Autoencoder(
             image_shape=(channels, side, side),
-            latent=LATENT[recipe.dataset],
+            latent=recipe.latent or LATENT[recipe.dataset],
             width=get_profile(profile).width,
             stochastic=recipe.family in STOCHASTIC,
         )

@@ -19,6 +19,7 @@ from lrnb.attacks import Attack, attack
 from lrnb.balls import length, random_on_sphere
 from lrnb.data import ImageSet
 from lrnb.experiments import (
+    LATENT,
     Profile,
     Recipe,
     data_of,
@@ -33,8 +34,9 @@ from lrnb.progress import track
 METRICS = ("ssim", "lpips", "mse")
 SCALES = ("raw", "spread")
 Rows = list[dict[str, Any]]
-_MODEL = ["dataset", "family", "beta", "adv_form", "adv_eps", "adv_weight"]
-_ROOMS = ("attacks", "balls", "folding", "jacobian", "metrics", "robustness", "steprules")
+_MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
+# the code that the numbers in a table depend on, beside that of the models
+ROOMS = ("attacks", "balls", "folding", "jacobian", "metrics", "robustness", "steprules")
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,15 @@ def code_statistics(codes: Tensor) -> CodeStatistics:
 def clean_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """What each model is like without an attack, one row a recipe.
 
-    Columns: those of the model (dataset, family, beta, adv_form, adv_eps, adv_weight, seed),
-    spread, active, latent, squared_error (per image, summed over pixels, on test images), ssim (of
+    Columns: those of the model (dataset, family, beta, latent, adv_form, adv_eps, adv_weight, seed),
+    spread, active, squared_error (per image, summed over pixels, on test images), ssim (of
     reconstruction and image), kl (per image, NaN where the encoder is deterministic).
     """
     profile = get_profile(profile)
     rows = []
     for recipe in recipes:
-        spec = _table_spec("clean", recipe, profile)
-        rows += _stored_rows(spec, partial(_clean_rows, recipe, profile))
+        spec = table_spec("clean", recipe, profile)
+        rows += stored_rows(spec, partial(_clean_rows, recipe, profile))
     return pd.DataFrame(rows)
 
 
@@ -121,8 +123,8 @@ def untargeted_table(
     rows: Rows = []
     for recipe in track(list(recipes), "untargeted attacks"):
         for scale in scales:
-            spec = _table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
-            rows += _stored_rows(spec, partial(_untargeted_rows, recipe, profile, norm, scale))
+            spec = table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
+            rows += stored_rows(spec, partial(_untargeted_rows, recipe, profile, norm, scale))
     return pd.DataFrame(rows)
 
 
@@ -136,7 +138,7 @@ def untargeted_attack(
     return attack(
         model.decode,
         codes,
-        eps=_radii(recipe, profile, scale),
+        eps=radii_of(recipe, profile, scale),
         norm=norm,
         steps=profile.steps,
         restarts=profile.restarts,
@@ -158,7 +160,7 @@ def targeted_attack(
         model.decode,
         encode(model, test.images),
         target=test.images[partner],
-        eps=_radii(recipe, profile, scale),
+        eps=radii_of(recipe, profile, scale),
         norm=norm,
         steps=profile.steps,
         restarts=profile.restarts,
@@ -201,8 +203,8 @@ def targeted_table(
     profile = get_profile(profile)
     rows: Rows = []
     for recipe in track(list(recipes), "targeted attacks"):
-        spec = _table_spec("targeted", recipe, profile, norm=norm)
-        rows += _stored_rows(spec, partial(_targeted_rows, recipe, profile, norm))
+        spec = table_spec("targeted", recipe, profile, norm=norm)
+        rows += stored_rows(spec, partial(_targeted_rows, recipe, profile, norm))
     return pd.DataFrame(rows)
 
 
@@ -285,7 +287,8 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _radii(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
+def radii_of(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
+    """The grid of ε in units of the code; of "spread" scale, times the code's spread."""
     eps = eps_grid(recipe.dataset, profile)
     if scale == "raw":
         return eps
@@ -293,9 +296,9 @@ def _radii(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
     return [e * spread for e in eps]
 
 
-def _identity(recipe: Recipe) -> dict[str, Any]:
+def identity_of(recipe: Recipe) -> dict[str, Any]:
     """The columns that name a model in a table; the adversarial ones are 0 where they do not apply."""
-    made_by = asdict(recipe)
+    made_by = asdict(recipe) | {"latent": recipe.latent or LATENT[recipe.dataset]}
     if recipe.family != "vae_adv":
         made_by |= {"adv_form": "none", "adv_eps": 0.0, "adv_weight": 0.0}
     return {name: made_by[name] for name in [*_MODEL, "seed"]}
@@ -315,10 +318,9 @@ def _clean_rows(recipe: Recipe, profile: Profile) -> Rows:
             similarity.append(metrics.ssim(chunk, outputs))
             if posterior.logvar is not None:
                 divergence.append(objectives.kl(posterior))
-    row = _identity(recipe) | {
+    row = identity_of(recipe) | {
         "spread": codes.spread,
         "active": codes.active,
-        "latent": model.latent,
         "squared_error": float(torch.cat(error).mean()),
         "ssim": float(torch.cat(similarity).mean()),
         "kl": float(torch.cat(divergence).mean()) if divergence else math.nan,
@@ -335,7 +337,7 @@ def _untargeted_rows(recipe: Recipe, profile: Profile, norm: str, scale: str) ->
         outputs["noise"] = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
     rows = []
     for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-        about = _identity(recipe) | {
+        about = identity_of(recipe) | {
             "norm": norm, "scale": scale, "eps": eps, "radius": float(hit.eps[e])
         }  # fmt: skip
         for kind, images in outputs.items():
@@ -362,7 +364,7 @@ def _targeted_rows(recipe: Recipe, profile: Profile, norm: str) -> Rows:
         area = _auddc(distortion, relative)
         for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
             rows.append(
-                _identity(recipe)
+                identity_of(recipe)
                 | {"norm": norm, "eps": eps, "metric": metric}
                 | _summary("distance", values[e])
                 | {
@@ -397,7 +399,8 @@ def _summary(name: str, values: Tensor) -> dict[str, Any]:
     }
 
 
-def _table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -> dict[str, Any]:
+def table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -> dict[str, Any]:
+    """What a table's rows for one model are made from: their address in the store."""
     size = {k: getattr(profile, k) for k in ("n_test", "n_attack", "steps", "restarts")}
     return {
         "table": table,
@@ -406,11 +409,11 @@ def _table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -
         "settings": settings,
         "lpips": metrics.lpips_is_present(),
         "packages": {name: provenance.version(name) for name in ("lpips", "torchmetrics")},
-        "code": provenance.code_fingerprint(*_ROOMS),
+        "code": provenance.code_fingerprint(*ROOMS),
     }
 
 
-def _stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
+def stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
     """Rows from the store, or computed now and stored, so an interrupted run goes on from here."""
     with store.lock(spec):
         found = store.find("tables", spec)

@@ -196,7 +196,8 @@ def test_nothing_is_read_back_from_the_device_while_it_climbs():
         with FakeTensorMode():
             codes, weights = torch.empty(4, 3), torch.empty(3, 6)
             decode = lambda z: (z @ weights).tanh()  # noqa: B023, E731
-            problem = attacks._Problem(decode, codes, torch.empty(4, 6), squared_distance, batch=6)
+            clean = decode(codes)
+            problem = attacks.Problem(decode, codes, clean, clean, squared_distance, batch=6)
             start = problem.evaluate(torch.empty(8, 3))
             best = problem.ascend(start, torch.ones(8), partial(rule, norm="l2"), steps=30)
             assert best.delta.shape == (8, 3)
@@ -206,8 +207,8 @@ def test_nothing_is_read_back_from_the_device_while_it_climbs():
 
 def test_starts_come_in_opposite_pairs_the_first_along_the_singular_direction():
     matrix, decode = linear()
-    counted = attacks._Counted(decode)
-    start = attacks._starts(counted, torch.zeros(3, 5), restarts=5, norm="l2", seed=0, batch=2)
+    problem = attacks.pose(decode, torch.zeros(3, 5), target=None, objective=None, batch=2)
+    start = attacks._starts(problem, restarts=5, norm="l2", seed=0)
     assert start.shape == (5, 3, 5)
     assert torch.equal(start[1], -start[0]) and torch.equal(start[3], -start[2])
     assert (length(start.flatten(0, 1), "l2") <= 1 + 1e-6).all()

@@ -12,9 +12,11 @@ FLOORS = [
     {"store", "balls"},
     {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},
+    {"minimal"},
     {"training", "folding"},
     {"experiments"},
     {"robustness"},
+    {"strength"},
     {"figures", "results"},
     {"book", "cli"},
 ]
