@@ -1,9 +1,9 @@
-# Two commands: `make book` and `make test`. Each sets up .venv first, which is quick once done.
+# `make book` and `make test`; each sets up .venv first, which is quick once done.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test setup lint lock clean
+.PHONY: book test bench setup lint lock clean
 
 book: setup
 	$(BIN)/lrnb run --profile quick
@@ -12,6 +12,10 @@ book: setup
 # lint and types, then unit tests, the chapters at smoke scale under nbval, and a build of the book
 test: lint
 	$(BIN)/pytest
+
+# lrnb side by side with its peers, about half an hour on 2 cores; writes results/bench/
+bench: setup
+	$(BIN)/python -m bench
 
 lint: setup
 	$(BIN)/ruff check

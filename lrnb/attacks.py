@@ -27,8 +27,8 @@ METHODS = tuple(RULES)
 
 # power iterations for a start along the Jacobian's first singular direction
 _ITERATIONS = 5
-# what one decoder evaluation may keep for its gradient on a processor: about what its caches like
-_MEMORY = 128 * 2**20
+# what an evaluation may keep for its gradient on a processor: measured, more leaves the caches
+_MEMORY = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -106,8 +106,8 @@ def attack(
             `squared_distance` without a target and `closeness` with one.
         seed: of the random starts.
         batch: codes decoded at once, which does not change the result. By default as many as keep
-            what an evaluation stores for its gradient within 128 MiB, on a GPU within a quarter of
-            its free memory.
+            what an evaluation stores for its gradient within 16 MiB (what a processor's caches
+            like), on a GPU within a quarter of its free memory.
         progress: label under which the steps are shown on the terminal; None shows nothing.
 
     Returns:

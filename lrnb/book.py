@@ -109,7 +109,7 @@ def run(
     if in_place:
         for notebook in executed:
             _publish(notebook, root / "notebooks" / notebook.name)
-            for table in results.glob(f"{notebook.stem}.*"):
+            for table in results.glob(f"{notebook.stem}*"):
                 _copy(table, root / "results" / profile / table.name)
     return executed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -245,6 +245,106 @@ def dimension_differences(differences: Mapping[str, tuple[Tensor, Tensor]]) -> F
     return fig
 
 
+def effort_curves(table: pd.DataFrame, *, steps: int, restarts: int) -> Figure:
+    """Share of the loss that is reached with less effort than twice the profile's.
+
+    A row for steps and one for restarts, a column a data set; a ring marks the profile's own. Bands
+    are 95% intervals over seeds.
+
+    Args:
+        table: of one family (`lrnb.strength.strength_table`).
+        steps, restarts: of the profile.
+    """
+    own = {"steps": steps, "restarts": restarts}
+    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    fig, axes = _panels(2, len(datasets), height=2.4)
+    for (row, check), (column, dataset) in _cells(list(own), datasets):
+        ax = axes[row, column]
+        here = table[(table["check"] == check) & (table["dataset"] == dataset)]
+        line = over_seeds(here.drop(columns="eps"), "ratio")
+        line["eps"] = here.groupby("setting")["decodes"].mean()[line["setting"]].to_numpy()
+        line = line.sort_values("eps")
+        _line(ax, line, ATTACK)
+        ax.axhline(1, color=GREY, lw=1, ls="--")
+        for x, y, setting in zip(line["eps"], line["mean"], line["setting"], strict=True):
+            ax.annotate(
+                setting, (x, y), (0, -12), textcoords="offset points", fontsize=8, ha="center"
+            )
+            if setting == str(own[check]):
+                ax.plot(x, y, "o", ms=9, mfc="none", mec=ATTACK)
+        ax.margins(0.08, 0.2)
+        ax.set(ylabel="share of the loss" if column == 0 else "")
+        if row == 0:
+            ax.set_title(DATASET_NAMES[dataset])
+        ax.text(
+            0.97, 0.06, f"by {check}", transform=ax.transAxes, ha="right", fontsize=9, color=GREY
+        )
+    for ax in axes[-1]:
+        ax.set_xlabel("decoder evaluations per code and ε")
+    fig.tight_layout()
+    return fig
+
+
+def reference_curves(table: pd.DataFrame) -> Figure:
+    """What the attack reached over what it is set beside, over ε: a row a check, a column a data set.
+
+    Args:
+        table: of one family (`lrnb.strength.strength_table`).
+    """
+    names = {
+        "first order": "√loss / (ε·σ_max)",
+        "exhaustive": "loss / grid search",
+        "noise": "loss / noise",
+    }
+    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    fig, axes = _panels(len(names), len(datasets), height=2.2, sharex="none")
+    for (row, check), (column, dataset) in _cells(list(names), datasets):
+        ax = axes[row, column]
+        here = table[(table["check"] == check) & (table["dataset"] == dataset)]
+        _line(ax, over_seeds(here, "ratio").sort_values("eps"), ATTACK)
+        ax.axhline(1, color=GREY, lw=1, ls="--")
+        if check == "first order":
+            ax.set_xscale("log")
+        if check == "noise":
+            ax.set_ylim(0, None)
+        else:
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, 0.95), max(high, 1.05))
+        ax.set_ylabel(names[check] if column == 0 else "")
+        if row == 0:
+            ax.set_title(DATASET_NAMES[dataset])
+        ax.set_xlabel("ε (L2, raw)" if row == len(names) - 1 else "")
+    fig.tight_layout()
+    return fig
+
+
+def minimal_norms(table: pd.DataFrame) -> Figure:
+    """Share of codes for which a ‖δ‖ is enough: upper row raw, lower row in units of the spread.
+
+    Args:
+        table: `lrnb.strength.minimal_norm_table`; all seeds of a family are one distribution.
+    """
+    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    units = {"raw": pd.Series(1.0, index=table.index), "units of the spread": table["spread"]}
+    fig, axes = _panels(2, len(datasets), height=2.3, sharex="none")
+    for (row, unit), (column, dataset) in _cells(list(units), datasets):
+        ax = axes[row, column]
+        for family in [f for f in FAMILY_NAMES if f in set(table["family"])]:
+            here = table[(table["dataset"] == dataset) & (table["family"] == family)]
+            lengths = np.sort((here["length"] / units[unit][here.index]).to_numpy())
+            share = np.arange(len(lengths) + 1) / len(lengths)
+            ax.step(np.append(0, lengths), share, where="post", color=FAMILY_COLOURS[family], lw=1.6,
+                    label=FAMILY_NAMES[family])  # fmt: skip
+        ax.margins(x=0.1)
+        ax.set(ylim=(0, 1.02), xlim=(0, None), xlabel=f"‖δ‖₂ ({unit})")
+        ax.set_ylabel("share of codes" if column == 0 else "")
+        if row == 0:
+            ax.set_title(DATASET_NAMES[dataset])
+    axes[0, 0].legend(loc="upper left", fontsize=8)
+    fig.tight_layout()
+    return fig
+
+
 def _show(ax: Axes, image: Tensor) -> None:
     pixels = image.detach().cpu().permute(1, 2, 0).numpy().clip(0, 1)
     ax.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=1)
@@ -275,12 +375,14 @@ def _in_order(
     return [d for d in datasets if d in known[0]], [m for m in metrics if m in known[1]]
 
 
-def _panels(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
+def _panels(
+    rows: int, columns: int, *, height: float, sharex: Literal["col", "none"] = "col"
+) -> tuple[Figure, Any]:
     """A figure of panels, each ``height`` inches high; narrower ones where there are many columns,
     so that text stays large."""
     width = {1: 5.0, 2: 4.2}.get(columns, 3.2)
     size = (width * columns, height * rows)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex="col")
+    return plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=sharex)
 
 
 def _cells(

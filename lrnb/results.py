@@ -26,9 +26,7 @@ def folder(profile: str) -> Path:
     given = os.environ.get("LRNB_RESULTS")
     if given:
         return Path(given)
-    here = Path.cwd()
-    root = next((p for p in (here, *here.parents) if (p / "_toc.yml").is_file()), here)
-    return root / "_build" / profile / "results" / profile
+    return _root() / "_build" / profile / "results" / profile
 
 
 def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Path:
@@ -134,6 +132,46 @@ def colophon(table: Path) -> None:
         f"| Code | lrnb {made['lrnb']}, commit {made['commit']}, torch {made['torch']}, {made['time']} |",
     ]
     show_markdown("\n".join(lines))
+
+
+def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
+    """Display a table that ``make bench`` wrote to ``results/bench/``, and the machine behind it.
+
+    Args:
+        name: of the table.
+        headings: its columns and what stands above them.
+    """
+    staged = os.environ.get("LRNB_RESULTS")
+    place = (Path(staged).parent if staged else _root() / "results") / "bench"
+    if not (place / f"{name}.csv").is_file():
+        show_markdown("No benchmark was found here; `make bench` in a clone makes one.")
+        return
+    table = pd.read_csv(place / f"{name}.csv")[list(headings)]
+    made = json.loads((place / f"{name}.json").read_text())
+    lines = ["| " + " | ".join(headings.values()) + " |", "|:--" * len(headings) + "|"]
+    for row in table.itertuples(index=False):
+        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
+    base = f"../results/bench/{name}"
+    lines += [
+        "",
+        f"Measured on {made['device']} with {made['threads']} threads, which multiplies matrices at "
+        f"{made['matmul_gflops']:.0f} GFLOP/s in float32; torch {made['torch']}, commit "
+        f"{made['commit']}, {made['time'][:10]}. [{name}.csv]({base}.csv), made by "
+        f"[{name}.json]({base}.json).",
+    ]
+    show_markdown("\n".join(lines))
+
+
+def _root() -> Path:
+    """The project that the working directory is inside of, else the working directory."""
+    here = Path.cwd()
+    return next((p for p in (here, *here.parents) if (p / "_toc.yml").is_file()), here)
+
+
+def _cell(value: object) -> str:
+    if not isinstance(value, float):
+        return str(value).replace("_", " ")
+    return "–" if math.isnan(value) else f"{value:.4g}"
 
 
 def show_markdown(text: str) -> None:

@@ -270,13 +270,14 @@ def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, f
 def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """Collapse seeds: the mean of a column with its 95% interval, by the columns that name a row.
 
-    Columns: those of the model but the seed, norm, scale, kind, metric and eps, as far as the table
-    has them; mean, low, high, seeds.
+    Columns: those of the model but the seed, norm, scale, kind, metric, check, setting and eps, as
+    far as the table has them; mean, low, high, seeds.
 
     Raises:
         ValueError: the table has two rows for one seed, which are no independent observations.
     """
-    by = [name for name in [*_MODEL, "norm", "scale", "kind", "metric", "eps"] if name in table]
+    of_row = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
+    by = [name for name in [*_MODEL, *of_row] if name in table]
     if table.duplicated([*by, "seed"]).any():
         raise ValueError(f"table has several rows for one of {by} and seed; one is accepted")
     rows = []

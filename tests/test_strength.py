@@ -1,0 +1,86 @@
+"""Proof of strength: each check says what it should of a real attack, and fails a crippled one."""
+
+import math
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+import torch
+
+from lrnb import attacks, strength
+from lrnb.experiments import PROFILES, Recipe
+from lrnb.figures import effort_curves, minimal_norms, reference_curves
+
+TINY = replace(PROFILES["smoke"], name="tiny", epochs=1, n_attack=6, steps=10, restarts=4)
+VAE = Recipe("digits", "vae")
+
+
+def test_exhaustive_search_on_decoders_whose_worst_point_is_known():
+    z = torch.randn(3, 2)
+    assert strength.exhaustive(lambda c: 3 * c, z, eps=[0.5]).flatten().tolist() == pytest.approx(
+        [2.25] * 3, rel=1e-4
+    )
+
+    def bump(c):  # the largest change lies inside the disc, at distance 1 along the first axis
+        return torch.exp(-8 * ((c[:, :1] - 1).square() + c[:, 1:].square()))
+
+    found = strength.exhaustive(bump, torch.zeros(1, 2), eps=[0.5, 2.0])
+    assert found[1].item() == pytest.approx((1 - math.exp(-8)) ** 2, rel=1e-3)
+    assert found[0] < found[1]
+    with pytest.raises(ValueError, match="codes has shape"):
+        strength.exhaustive(bump, torch.zeros(1, 3), eps=[1.0])
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("LRNB_HOME", str(tmp_path_factory.mktemp("home")))
+    yield strength.strength_table([VAE], TINY)
+    patch.undo()
+
+
+def rows(table, check):
+    found = table[table["check"] == check]
+    assert len(found), check
+    return found
+
+
+def test_a_real_attack_passes(table):
+    first = rows(table, "first order").sort_values("eps")
+    assert first["ratio"].iloc[0] == pytest.approx(1, abs=0.01)
+    assert (rows(table, "noise")["worst"] > 1).all()
+    assert (rows(table, "exhaustive")["worst"] > 0.99).all()
+    assert (rows(table, "ssim")["ratio"] > 1).all()
+    for check in ("steps", "restarts"):
+        effort = rows(table, check).astype({"setting": int}).sort_values("setting")
+        assert effort["decodes"].is_monotonic_increasing
+        assert effort["ratio"].iloc[-1] == 1 and effort["ratio"].iloc[0] <= 1 + 1e-6
+        assert {TINY.steps, TINY.restarts} & set(effort["setting"])
+    rules = rows(table, "rule").set_index("setting")["ratio"]
+    assert set(rules.index) == set(attacks.METHODS) and rules.max() == 1
+    assert table["samples"].eq(6).all() or table["samples"].eq(8).all()
+
+
+def test_a_crippled_attack_is_found_out(table, monkeypatch):
+    # an attack whose steps do not follow the gradient
+    for rule in set(attacks.RULES.values()):
+        monkeypatch.setattr(rule, "move", lambda self, point: point.delta)
+    monkeypatch.setattr(attacks, "_ITERATIONS", 1)
+    lame = pd.DataFrame(strength._strength_rows(VAE, TINY))
+    assert rows(lame, "first order")["ratio"].min() < 0.97
+    assert rows(lame, "exhaustive")["ratio"].min() < 0.97
+
+
+def test_minimal_norms_agree_with_the_attack(table):
+    found = strength.minimal_norm_table([VAE, replace(VAE, family="ae")], TINY)
+    assert set(found["family"]) == {"vae", "ae"} and (found["length"] > 0).all()
+    assert (found["spread"] > 0).all() and found["first_order"].notna().all()
+    minimal_norms(found)
+
+
+def test_figures_are_drawn_from_the_table(table):
+    figure = effort_curves(table, steps=TINY.steps, restarts=TINY.restarts)
+    assert len(figure.axes) == 2
+    shown = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) > 2]
+    assert shown[0][-1] == 1
+    assert len(reference_curves(table).axes) == 3
