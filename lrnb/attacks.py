@@ -254,7 +254,10 @@ def pose(
     """
     codes = checks.finite_batch("codes", codes, least=2).detach()
     counted = Counted(decode)
-    batch = batch or _rows_at_once(counted, codes)
+    if batch is None:
+        batch = _rows_at_once(counted, codes)
+    else:
+        _stored(counted, codes[:1])  # refuses a decoder that cannot be differentiated
     with torch.no_grad():
         clean = _decode_in_batches(counted, codes, batch)
     checks.finite_batch("the decoder's output", clean)
@@ -359,7 +362,7 @@ def _stored(decode: Decode, codes: Tensor) -> tuple[int, torch.device]:
         return tensor
 
     with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
-        output = _decode(decode, codes.requires_grad_())
+        output = _decode(decode, codes.clone().requires_grad_())
         if not output.requires_grad:
             raise ValueError("decode is not differentiable: its output has no gradient")
     return sum(sizes.values()), output.device

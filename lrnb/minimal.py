@@ -86,7 +86,7 @@ def minimal_norm(
     problem = pose(decode, codes, target=target, objective=objective, batch=batch)
     goals = _goals(goal, problem)
     found = attack(
-        problem.decode,
+        decode,
         problem.codes,
         eps=[largest / 2**k for k in reversed(range(_RADII))],
         target=target,
@@ -96,6 +96,7 @@ def minimal_norm(
         seed=seed,
         batch=problem.batch,
     )
+    problem.decode.spent += found.decodes
     best = _Shortest(problem, goals, largest)
     for delta, score in zip(found.delta, found.loss, strict=True):
         best.offer(delta, score)

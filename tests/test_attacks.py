@@ -336,8 +336,9 @@ class TestBadInput:
             attack(identity, self.z, eps=1.0, target=torch.zeros(2, 4))
 
     def test_decoder_that_is_not_differentiable(self):
-        with pytest.raises(ValueError, match="decode is not differentiable"):
-            attack(lambda z: z.detach(), self.z, eps=1.0)
+        for batch in (None, 2):
+            with pytest.raises(ValueError, match="decode is not differentiable"):
+                attack(lambda z: z.detach(), self.z, eps=1.0, batch=batch)
 
     def test_decoder_that_changes_the_batch_size(self):
         with pytest.raises(ValueError, match="decode returned"):

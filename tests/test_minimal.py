@@ -104,6 +104,9 @@ def test_decodes_are_counted_and_chunks_do_not_matter():
     z = torch.randn(5, 3)
     whole = minimal_norm(decode, z, goal=0.5, largest=2.0, rounds=2, steps=5, restarts=1, batch=99)
     assert whole.decodes == sum(calls)
+    calls.clear()
+    pairs = minimal_norm(decode, z, goal=0.5, largest=2.0, rounds=2, steps=5, restarts=2, batch=99)
+    assert pairs.decodes == sum(calls) + 5 * 5  # five JVPs a code, which decode nothing
     parts = minimal_norm(decode, z, goal=0.5, largest=2.0, rounds=2, steps=5, restarts=1, batch=3)
     torch.testing.assert_close(whole.length, parts.length, rtol=1e-3, atol=1e-5)
 

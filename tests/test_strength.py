@@ -50,7 +50,7 @@ def test_a_real_attack_passes(table):
     assert first["ratio"].iloc[0] == pytest.approx(1, abs=0.01)
     assert (rows(table, "noise")["worst"] > 1).all()
     assert (rows(table, "exhaustive")["worst"] > 0.99).all()
-    assert (rows(table, "ssim")["ratio"] > 1).all()
+    assert (rows(table, "ssim")["ratio"] > 0.95).all()
     for check in ("steps", "restarts"):
         effort = rows(table, check).astype({"setting": int}).sort_values("setting")
         assert effort["decodes"].is_monotonic_increasing
@@ -58,7 +58,7 @@ def test_a_real_attack_passes(table):
         assert {TINY.steps, TINY.restarts} & set(effort["setting"])
     rules = rows(table, "rule").set_index("setting")["ratio"]
     assert set(rules.index) == set(attacks.METHODS) and rules.max() == 1
-    assert table["samples"].eq(6).all() or table["samples"].eq(8).all()
+    assert table["samples"].eq(6).all()
 
 
 def test_a_crippled_attack_is_found_out(table, monkeypatch):
