@@ -54,7 +54,7 @@ def exhaustive(
     Returns:
         [E, N].
 
-    >>> exhaustive(lambda z: 2 * z, torch.zeros(1, 2), eps=[1.0, 2.0]).flatten().tolist()
+    >>> exhaustive(lambda z: 2 * z, torch.zeros(1, 2), eps=[1.0, 2.0]).flatten().round().tolist()
     [4.0, 16.0]
     """
     if codes.ndim != 2 or codes.shape[1] != 2:
