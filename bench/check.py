@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from bench.peers import PEERS, distance, installed
+from bench.peers import PEERS, installed
+from lrnb.attacks import squared_distance
 
 
 def check_peers(*, steps: int = 100, tolerance: float = 1e-3) -> pd.DataFrame:
@@ -35,7 +36,9 @@ def check_peers(*, steps: int = 100, tolerance: float = 1e-3) -> pd.DataFrame:
     rows = []
     for name in installed():
         found = PEERS[name](decode, codes, eps=eps, restarts=2, steps=steps, step=0.25, seed=0)
-        again = torch.stack([distance(decode(codes + d), decode(codes)) for d in found.delta])
+        again = torch.stack(
+            [squared_distance(decode(codes + d), decode(codes)) for d in found.delta]
+        )
         share = float((found.loss / worst).min())
         length = float((found.delta.norm(dim=2) / radii).max())
         assert torch.allclose(found.loss, again, rtol=1e-3), f"{name} misreports its loss"

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lrnb.attacks import squared_distance
+
 Decode = Callable[[Tensor], Tensor]
 _TINY = 1e-12
 
@@ -76,11 +78,6 @@ class Counted(nn.Module):
         return self.decode(codes)
 
 
-def distance(outputs: Tensor, clean: Tensor) -> Tensor:
-    """‖outputs − clean‖² of each sample, [B, …] → [B]."""
-    return (outputs - clean).flatten(1).square().sum(1)
-
-
 def plain(
     decode: Decode,
     codes: Tensor,
@@ -100,7 +97,7 @@ def plain(
         best, best_loss = delta, torch.full_like(codes[:, 0], -torch.inf)
         for i in range(steps + 1):
             delta = delta.detach().requires_grad_(i < steps)
-            loss = distance(decoder(codes + delta), clean)
+            loss = squared_distance(decoder(codes + delta), clean)
             better = loss.detach() > best_loss
             best = torch.where(better[:, None], delta.detach(), best)
             best_loss = torch.where(better, loss.detach(), best_loss)
@@ -134,7 +131,7 @@ def torchattacks_style(
         attacked = codes + radius * share * nn.functional.normalize(direction)
         for _ in range(steps):
             attacked = attacked.detach().requires_grad_()
-            cost = distance(decoder(attacked), clean).sum()
+            cost = squared_distance(decoder(attacked), clean).sum()
             (gradient,) = torch.autograd.grad(cost, attacked)
             gradient = gradient / (gradient.norm(dim=1, keepdim=True) + _TINY)
             delta = attacked.detach() + step * radius * gradient - codes
@@ -169,7 +166,7 @@ def rai_toolbox(
             model=decoder,
             data=codes,
             target=clean,
-            criterion=distance,
+            criterion=squared_distance,
             optimizer=L2ProjectedOptim,
             epsilon=radius,
             lr=step * radius,
@@ -242,7 +239,7 @@ def art(
 
     class Distance(nn.Module):
         def forward(self, outputs: Tensor, clean: Tensor) -> Tensor:
-            return distance(outputs, clean).sum()
+            return squared_distance(outputs, clean).sum()
 
     decoder = Counted(lambda z: decode(z).flatten(1))
     clean = _clean(decoder, codes)
@@ -326,4 +323,4 @@ def _clean(decoder: Counted, codes: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _score(decoder: Counted, codes: Tensor, delta: Tensor, clean: Tensor) -> Tensor:
-    return distance(decoder(codes + delta), clean)
+    return squared_distance(decoder(codes + delta), clean)

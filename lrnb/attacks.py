@@ -27,7 +27,8 @@ METHODS = tuple(RULES)
 
 # power iterations for a start along the Jacobian's first singular direction
 _ITERATIONS = 5
-# what an evaluation may keep for its gradient on a processor: measured, more leaves the caches
+# what an evaluation may keep for its gradient on a processor: measured, of more the allocator gives
+# every block back to the system and has it faulted in again
 _MEMORY = 16 * 2**20
 
 
@@ -106,8 +107,8 @@ def attack(
             `squared_distance` without a target and `closeness` with one.
         seed: of the random starts.
         batch: codes decoded at once, which does not change the result. By default as many as keep
-            what an evaluation stores for its gradient within 16 MiB (what a processor's caches
-            like), on a GPU within a quarter of its free memory.
+            what an evaluation stores for its gradient within 16 MiB (which a processor's
+            memory allocator holds on to), on a GPU within a quarter of its free memory.
         progress: label under which the steps are shown on the terminal; None shows nothing.
 
     Returns:
@@ -123,14 +124,36 @@ def attack(
     """
     checks.one_of("norm", norm, NORMS)
     checks.one_of("method", method, METHODS)
-    counts = {"steps": steps, "restarts": restarts, "batch": 1 if batch is None else batch}
-    for argument, given in counts.items():
+    for argument, given in {"steps": steps, "restarts": restarts}.items():
         checks.at_least(argument, given, 1)
-    asked = _radii(eps)
+    radii = _radii(eps)
     problem = pose(decode, codes, target=target, objective=objective, batch=batch)
-    codes, asked = problem.codes, asked.to(problem.clean)
+    return solve(
+        problem,
+        radii.to(problem.clean),
+        norm=norm,
+        method=method,
+        steps=steps,
+        restarts=restarts,
+        seed=seed,
+        progress=progress,
+    )
 
-    radii, order = asked.sort()
+
+def solve(
+    problem: Problem,
+    eps: Tensor,
+    *,
+    norm: str,
+    method: str,
+    steps: int,
+    restarts: int,
+    seed: int,
+    progress: str | None = None,
+) -> Attack:
+    """`attack` on a problem that is posed already; ``eps`` [E] lies where its outputs do."""
+    codes = problem.codes
+    radii, order = eps.sort()
     shape = (len(radii), restarts, len(codes))
     # (with one ε and one start there is nothing to choose from half-way)
     race = steps if shape[:2] == (1, 1) else (steps + 1) // 2
@@ -157,7 +180,7 @@ def attack(
         back = order.argsort()
         delta, loss = delta[back], loss[back]
         images = torch.stack([problem.outputs(d) for d in delta])
-    return Attack(asked, delta, images, problem.clean, loss, problem.decode.spent, norm, method)
+    return Attack(eps, delta, images, problem.clean, loss, problem.decode.spent, norm, method)
 
 
 class Counted:
@@ -253,6 +276,7 @@ def pose(
         ValueError: as `attack`.
     """
     codes = checks.finite_batch("codes", codes, least=2).detach()
+    checks.at_least("batch", 1 if batch is None else batch, 1)
     counted = Counted(decode)
     if batch is None:
         batch = _rows_at_once(counted, codes)

@@ -136,6 +136,9 @@ _PLACES = ("LRNB_HOME", "LRNB_DATA", "LRNB_PROGRESS")
 EPS_MAX = {"digits": 1.0, "shapes": 1.0, "mnist": 1.0, "fashion_mnist": 1.0, "celeba": 2.0}
 LATENT = {"digits": 16, "shapes": 10, "mnist": 16, "fashion_mnist": 16, "celeba": 64}
 
+# the modules on which the outcome of an attack depends
+ATTACK_CODE = ("attacks", "balls", "jacobian", "steprules")
+
 
 def get_profile(profile: str | Profile) -> Profile:
     """The profile of a name; a `Profile` is passed through.
@@ -156,6 +159,15 @@ def eps_grid(dataset: str, profile: str | Profile) -> list[float]:
     """
     count = get_profile(profile).eps_count
     return [EPS_MAX[dataset] * (i + 1) / count for i in range(count)]
+
+
+def latent_of(recipe: Recipe) -> int:
+    """d, the size of the code of a recipe's model.
+
+    >>> latent_of(Recipe("celeba")), latent_of(Recipe("celeba", latent=2))
+    (64, 2)
+    """
+    return recipe.latent or LATENT[recipe.dataset]
 
 
 def get_model(
@@ -219,17 +231,17 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     rooms = ["data", "models", "objectives", "training"]
     made_by = asdict(recipe)
     if recipe.family == "vae_adv":
-        rooms += ["attacks", "balls", "jacobian", "steprules"]
+        rooms += ATTACK_CODE
     else:
         del made_by["adv_eps"], made_by["adv_form"], made_by["adv_weight"]
-    latent = made_by.pop("latent") or LATENT[recipe.dataset]
+    del made_by["latent"]
     size = {
         k: getattr(profile, k)
         for k in ("n_train", "epochs", "batch_size", "learning_rate", "width")
     }
     return {
         "recipe": made_by,
-        "size": size | {"latent": latent},
+        "size": size | {"latent": latent_of(recipe)},
         "data": fingerprint(recipe.dataset),
         "code": code_fingerprint(*rooms),
     }
@@ -248,7 +260,7 @@ def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
         torch.manual_seed(recipe.seed)
         return Autoencoder(
             image_shape=(channels, side, side),
-            latent=recipe.latent or LATENT[recipe.dataset],
+            latent=latent_of(recipe),
             width=get_profile(profile).width,
             stochastic=recipe.family in STOCHASTIC,
         )

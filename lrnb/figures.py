@@ -261,7 +261,7 @@ def effort_curves(table: pd.DataFrame, *, steps: int, restarts: int) -> Figure:
     for (row, check), (column, dataset) in _cells(list(own), datasets):
         ax = axes[row, column]
         here = table[(table["check"] == check) & (table["dataset"] == dataset)]
-        line = over_seeds(here.drop(columns="eps"), "ratio")
+        line = over_seeds(here, "ratio")
         line["eps"] = here.groupby("setting")["decodes"].mean()[line["setting"]].to_numpy()
         line = line.sort_values("eps")
         _line(ax, line, ATTACK)

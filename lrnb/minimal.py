@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrnb import checks
-from lrnb.attacks import Objective, Problem, attack, pose
+from lrnb.attacks import Objective, Problem, pose, solve
 from lrnb.balls import length, over
 from lrnb.jacobian import Decode
 from lrnb.progress import Advance, task
@@ -85,18 +85,16 @@ def minimal_norm(
         raise ValueError(f"largest={largest!r} is not accepted: a finite number > 0 is")
     problem = pose(decode, codes, target=target, objective=objective, batch=batch)
     goals = _goals(goal, problem)
-    found = attack(
-        decode,
-        problem.codes,
-        eps=[largest / 2**k for k in reversed(range(_RADII))],
-        target=target,
-        objective=objective,
+    radii = largest / 2.0 ** torch.arange(_RADII - 1, -1, -1)
+    found = solve(
+        problem,
+        radii.to(problem.clean),
+        norm="l2",
+        method="longest",
         steps=10,
         restarts=restarts,
         seed=seed,
-        batch=problem.batch,
     )
-    problem.decode.spent += found.decodes
     best = _Shortest(problem, goals, largest)
     for delta, score in zip(found.delta, found.loss, strict=True):
         best.offer(delta, score)

@@ -19,13 +19,14 @@ from lrnb.attacks import Attack, attack
 from lrnb.balls import length, random_on_sphere
 from lrnb.data import ImageSet
 from lrnb.experiments import (
-    LATENT,
+    ATTACK_CODE,
     Profile,
     Recipe,
     data_of,
     eps_grid,
     get_model,
     get_profile,
+    latent_of,
     spec_of,
 )
 from lrnb.models import Autoencoder
@@ -36,7 +37,7 @@ SCALES = ("raw", "spread")
 Rows = list[dict[str, Any]]
 _MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
 # the code that the numbers in a table depend on, beside that of the models
-ROOMS = ("attacks", "balls", "folding", "jacobian", "metrics", "robustness", "steprules")
+ROOMS = (*ATTACK_CODE, "folding", "metrics", "robustness")
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def untargeted_attack(
     return attack(
         model.decode,
         codes,
-        eps=radii_of(recipe, profile, scale),
+        eps=_radii(recipe, profile, scale),
         norm=norm,
         steps=profile.steps,
         restarts=profile.restarts,
@@ -160,7 +161,7 @@ def targeted_attack(
         model.decode,
         encode(model, test.images),
         target=test.images[partner],
-        eps=radii_of(recipe, profile, scale),
+        eps=_radii(recipe, profile, scale),
         norm=norm,
         steps=profile.steps,
         restarts=profile.restarts,
@@ -281,14 +282,14 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     if table.duplicated([*by, "seed"]).any():
         raise ValueError(f"table has several rows for one of {by} and seed; one is accepted")
     rows = []
-    for group, part in table.groupby(by, sort=False):
+    for group, part in table.groupby(by, sort=False, dropna=False):
         mean, low, high = interval(part[value].to_numpy())
         bounds = {"mean": mean, "low": low, "high": high, "seeds": len(part)}
         rows.append(dict(zip(by, group, strict=True)) | bounds)
     return pd.DataFrame(rows)
 
 
-def radii_of(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
+def _radii(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
     """The grid of ε in units of the code; of "spread" scale, times the code's spread."""
     eps = eps_grid(recipe.dataset, profile)
     if scale == "raw":
@@ -299,7 +300,7 @@ def radii_of(recipe: Recipe, profile: Profile, scale: str) -> list[float]:
 
 def identity_of(recipe: Recipe) -> dict[str, Any]:
     """The columns that name a model in a table; the adversarial ones are 0 where they do not apply."""
-    made_by = asdict(recipe) | {"latent": recipe.latent or LATENT[recipe.dataset]}
+    made_by = asdict(recipe) | {"latent": latent_of(recipe)}
     if recipe.family != "vae_adv":
         made_by |= {"adv_form": "none", "adv_eps": 0.0, "adv_weight": 0.0}
     return {name: made_by[name] for name in [*_MODEL, "seed"]}

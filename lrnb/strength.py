@@ -37,7 +37,6 @@ from lrnb.robustness import (
 
 # mean squared error per pixel that the minimal-norm attack has to reach
 GOAL = 0.005
-_CODE = provenance.code_fingerprint(*ROOMS, "minimal", "strength")
 
 
 def exhaustive(
@@ -95,7 +94,7 @@ def strength_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
     profile = get_profile(profile)
     rows: Rows = []
     for recipe in track(list(recipes), "proofs of strength"):
-        spec = table_spec("strength", recipe, profile) | {"code": _CODE}
+        spec = table_spec("strength", recipe, profile) | {"code": _code()}
         rows += stored_rows(spec, partial(_strength_rows, recipe, profile))
     return pd.DataFrame(rows)
 
@@ -110,9 +109,13 @@ def minimal_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.
     profile = get_profile(profile)
     rows: Rows = []
     for recipe in track(list(recipes), "minimal norms"):
-        spec = table_spec("minimal norm", recipe, profile, goal=str(GOAL)) | {"code": _CODE}
+        spec = table_spec("minimal norm", recipe, profile, goal=str(GOAL)) | {"code": _code()}
         rows += stored_rows(spec, partial(_minimal_rows, recipe, profile))
     return pd.DataFrame(rows)
+
+
+def _code() -> str:
+    return provenance.code_fingerprint(*ROOMS, "minimal", "strength")
 
 
 def _minimal_rows(recipe: Recipe, profile: Profile) -> Rows:

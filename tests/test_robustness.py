@@ -151,6 +151,8 @@ def test_over_seeds_keeps_conditions_apart():
     assert out["seeds"].tolist() == [2, 2]
     with pytest.raises(ValueError, match="several rows"):
         over_seeds(pd.concat([table, table]), "damage")
+    averaged = over_seeds(table.assign(eps=float("nan")), "damage")  # as checks over all ε have it
+    assert averaged["mean"].tolist() == [2.0, 5.0]
 
 
 def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():
