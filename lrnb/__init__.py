@@ -29,6 +29,18 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     # rooms that take seconds to import are opened on first use
-    if name in ("disentanglement", "figures", "results", "robustness", "strength"):
+    if name in (
+        "claims",
+        "comparison",
+        "defence",
+        "disentanglement",
+        "figures",
+        "geometry",
+        "results",
+        "robustness",
+        "shift",
+        "strength",
+        "sweep",
+    ):
         return importlib.import_module(f"lrnb.{name}")
     raise AttributeError(f"module 'lrnb' has no attribute {name!r}")

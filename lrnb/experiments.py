@@ -66,8 +66,10 @@ class Recipe:
                 )
 
     def __str__(self) -> str:
-        beta = f" β={self.beta:g}" if self.beta != 1 else ""
-        return f"{self.family}{beta} on {self.dataset}, seed {self.seed}"
+        told = f" β={self.beta:g}" if self.beta != 1 else ""
+        if self.family == "vae_adv":
+            told += f" ({self.adv_form}, ε={self.adv_eps:g})"
+        return f"{self.family}{told} on {self.dataset}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Profile:
         epochs, batch_size, learning_rate: of the training; `width`: channels of the first layer.
         n_attack: test codes that are attacked.
         eps_count: number of ε on the grid; `steps` and `restarts`: of the attack.
+        adv_steps: gradient steps of the attack within an adversarial training.
+        decides: whether a run of this size is large enough for verdicts.
     """
 
     name: str
@@ -96,12 +100,14 @@ class Profile:
     eps_count: int
     steps: int
     restarts: int
+    adv_steps: int = 5
+    decides: bool = True
 
     def __post_init__(self) -> None:
         for dataset in self.datasets:
             checks.one_of("datasets", dataset, DATASETS)
         counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
-        for argument in counts:
+        for argument in (*counts, "adv_steps"):
             checks.at_least(argument, getattr(self, argument), 1)
         checks.at_least("batch_size", self.batch_size, 3)
         if self.n_train is not None:
@@ -109,19 +115,21 @@ class Profile:
 
 
 _QUICK = Profile(
-    "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
+    "quick", ("digits", "shapes"), (0,), n_train=1000, n_test=256, epochs=12, batch_size=32,
     learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=10, restarts=8,
+    adv_steps=2, decides=False,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
 PROFILES = {
     "smoke": replace(
-        _QUICK, name="smoke", seeds=(0,), n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
+        _QUICK, name="smoke", n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
         eps_count=4, steps=4, restarts=2,
     ),
     "quick": _QUICK,
     "standard": replace(
-        _QUICK, name="standard", datasets=_REAL, n_train=8000, n_test=1000, epochs=20,
+        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=8000, n_test=1000, epochs=20,
         batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=10,
+        adv_steps=3, decides=True,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
@@ -235,10 +243,9 @@ def spec_of(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     else:
         del made_by["adv_eps"], made_by["adv_form"], made_by["adv_weight"]
     del made_by["latent"]
-    size = {
-        k: getattr(profile, k)
-        for k in ("n_train", "epochs", "batch_size", "learning_rate", "width")
-    }
+    sizes = ["n_train", "epochs", "batch_size", "learning_rate", "width"]
+    sizes += ["adv_steps"] * (recipe.family == "vae_adv")
+    size = {name: getattr(profile, name) for name in sizes}
     return {
         "recipe": made_by,
         "size": size | {"latent": latent_of(recipe)},
@@ -297,6 +304,7 @@ def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Pat
         adv_eps=recipe.adv_eps,
         adv_form=recipe.adv_form,
         adv_weight=recipe.adv_weight,
+        adv_steps=profile.adv_steps,
     )
     with _reproducibly():
         return train(

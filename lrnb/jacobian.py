@@ -48,6 +48,29 @@ def top_singular(
     return torch.cat([sigma for sigma, _ in found]), torch.cat([v for _, v in found])
 
 
+def spectrum(decode: Decode, codes: Tensor, *, batch: int = 32) -> Tensor:
+    """All singular values of J = ∂D/∂z at each code, from the eigenvalues of JᵀJ.
+
+    Computed from d products J·e, so that a decoder with many pixels costs no more than d of its
+    evaluations. In single precision, values below a thousandth of the first are not resolved.
+
+    Args:
+        decode: differentiable map from codes [N, d] to outputs [N, …], in evaluation mode.
+        codes: [N, d], finite floating-point.
+        batch: codes whose Jacobians are held at once, which does not change the result.
+
+    Returns:
+        [N, d], descending.
+
+    >>> stretch = lambda z: z * torch.tensor([1.0, 3.0])
+    >>> spectrum(stretch, torch.zeros(1, 2))
+    tensor([[3., 1.]])
+    """
+    checks.at_least("batch", batch, 1)
+    codes = checks.finite_batch("codes", codes, dims=2).detach()
+    return torch.cat([_singular_values(decode, chunk) for chunk in codes.split(batch)])
+
+
 def _power_iteration(
     decode: Decode, codes: Tensor, direction: Tensor, iterations: int
 ) -> tuple[Tensor, Tensor]:
@@ -62,6 +85,18 @@ def _power_iteration(
             # (where J is 0 any direction will do)
             direction = torch.where(over(sigma > 0, codes), steepest(pulled, norm="l2"), direction)
     return sigma, direction
+
+
+def _singular_values(decode: Decode, codes: Tensor) -> Tensor:
+    with torch.enable_grad():
+        codes = codes.detach().requires_grad_()
+        push = _pushforward(decode, codes, decode(codes))
+        basis = torch.eye(codes.shape[1]).to(codes)
+        columns = [push(e.expand_as(codes)).flatten(1) for e in basis]
+    transposed = torch.stack(columns, 1)  # [N, d, pixels]
+    squares = torch.linalg.eigvalsh((transposed @ transposed.mT).double())
+    descending: Tensor = squares.flip(1).clamp_min(0).sqrt()
+    return descending.to(codes.dtype)
 
 
 def _pushforward(decode: Decode, codes: Tensor, outputs: Tensor) -> Callable[[Tensor], Tensor]:

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 
 from lrnb import metrics, provenance
-from lrnb.robustness import interval
+from lrnb.experiments import get_profile
+from lrnb.intervals import interval
 
 _START = time.time()
 
@@ -96,7 +97,7 @@ def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> Non
     about = f"profile `{profile}` on {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}"
     warning = (
         " **A small run, made to be quick: it decides nothing.**"
-        if profile in ("smoke", "quick")
+        if not get_profile(profile).decides
         else ""
     )
     show_markdown(f"Computed with {about}.{warning}")

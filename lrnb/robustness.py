@@ -1,4 +1,4 @@
-"""Models × attacks × metrics → one tidy table: damage over ε, noise floor, intervals over seeds."""
+"""Models × attacks × metrics → one tidy table: damage over ε, and the noise floor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 
 from lrnb import metrics, objectives, provenance, store
@@ -29,13 +28,15 @@ from lrnb.experiments import (
     latent_of,
     spec_of,
 )
+from lrnb.intervals import MODEL
 from lrnb.models import Autoencoder
 from lrnb.progress import track
 
 METRICS = ("ssim", "lpips", "mse")
 SCALES = ("raw", "spread")
+KINDS = ("attack", "noise")
 Rows = list[dict[str, Any]]
-_MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
+Artefact = tuple[dict[str, Tensor], dict[str, Any]]
 # the code that the numbers in a table depend on, beside that of the models
 ROOMS = (*ATTACK_CODE, "folding", "metrics", "robustness")
 
@@ -124,9 +125,32 @@ def untargeted_table(
     rows: Rows = []
     for recipe in track(list(recipes), "untargeted attacks"):
         for scale in scales:
-            spec = table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
-            rows += stored_rows(spec, partial(_untargeted_rows, recipe, profile, norm, scale))
+            found = untargeted_samples(recipe, profile, norm=norm, scale=scale)
+            about = identity_of(recipe) | {"norm": norm, "scale": scale}
+            for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+                at = about | {"eps": eps, "radius": float(found["radius"][e])}
+                for kind in KINDS:
+                    for metric in METRICS:
+                        damage = _summary("damage", found[f"{kind} {metric}"][e])
+                        rows.append(at | {"kind": kind, "metric": metric} | damage)
     return pd.DataFrame(rows)
+
+
+def untargeted_samples(
+    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+) -> dict[str, Tensor]:
+    """What the untargeted attack and noise of its norm do to each code, computed once.
+
+    Returns:
+        "radius" [E], that of the balls; "delta" [E, N, d], the attack's; and under the name of
+        each kind and metric, such as "attack ssim", the damage [E, N]. On the processor.
+    """
+    profile = get_profile(profile)
+    spec = table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
+    tensors, _ = _stored(
+        spec, lambda: (_untargeted_samples(recipe, profile, norm=norm, scale=scale), {})
+    )
+    return tensors
 
 
 def untargeted_attack(
@@ -234,7 +258,7 @@ def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
 
     Columns: those of the table without eps, radius, damage, deviation and samples; aaddc.
     """
-    by = [*_MODEL, "seed", "norm", "scale", "kind", "metric"]
+    by = [*MODEL, "seed", "norm", "scale", "kind", "metric"]
     by = [name for name in by if name in damages]
     rows = []
     for names, curve in damages.groupby(by, sort=False):
@@ -246,46 +270,6 @@ def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
                 torch.tensor(curve["eps"].to_numpy()), torch.tensor(curve["damage"].to_numpy())
             )
         rows.append(dict(zip(by, names, strict=True)) | {"aaddc": score})
-    return pd.DataFrame(rows)
-
-
-def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
-    """Mean over seeds and its 95% interval by Student's t; the bounds are NaN for one value.
-
-    >>> interval([1.0])
-    (1.0, nan, nan)
-    >>> mean, low, high = interval([1.0, 3.0])      # t = 12.706 with one degree of freedom
-    >>> mean, round(high - mean, 3)
-    (2.0, 12.706)
-    """
-    array = np.asarray(values, dtype=float)
-    if array.size == 0:
-        raise ValueError("values is empty; at least one number is accepted")
-    mean = float(array.mean())
-    if array.size == 1:
-        return mean, math.nan, math.nan
-    half = float(stats.t.ppf(0.975, array.size - 1) * array.std(ddof=1) / math.sqrt(array.size))
-    return mean, mean - half, mean + half
-
-
-def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Collapse seeds: the mean of a column with its 95% interval, by the columns that name a row.
-
-    Columns: those of the model but the seed, norm, scale, kind, metric, check, setting and eps, as
-    far as the table has them; mean, low, high, seeds.
-
-    Raises:
-        ValueError: the table has two rows for one seed, which are no independent observations.
-    """
-    of_row = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
-    by = [name for name in [*_MODEL, *of_row] if name in table]
-    if table.duplicated([*by, "seed"]).any():
-        raise ValueError(f"table has several rows for one of {by} and seed; one is accepted")
-    rows = []
-    for group, part in table.groupby(by, sort=False, dropna=False):
-        mean, low, high = interval(part[value].to_numpy())
-        bounds = {"mean": mean, "low": low, "high": high, "seeds": len(part)}
-        rows.append(dict(zip(by, group, strict=True)) | bounds)
     return pd.DataFrame(rows)
 
 
@@ -303,7 +287,7 @@ def identity_of(recipe: Recipe) -> dict[str, Any]:
     made_by = asdict(recipe) | {"latent": latent_of(recipe)}
     if recipe.family != "vae_adv":
         made_by |= {"adv_form": "none", "adv_eps": 0.0, "adv_weight": 0.0}
-    return {name: made_by[name] for name in [*_MODEL, "seed"]}
+    return {name: made_by[name] for name in [*MODEL, "seed"]}
 
 
 def _clean_rows(recipe: Recipe, profile: Profile) -> Rows:
@@ -330,22 +314,20 @@ def _clean_rows(recipe: Recipe, profile: Profile) -> Rows:
     return [row]
 
 
-def _untargeted_rows(recipe: Recipe, profile: Profile, norm: str, scale: str) -> Rows:
+def _untargeted_samples(
+    recipe: Recipe, profile: Profile, *, norm: str, scale: str
+) -> dict[str, Tensor]:
     hit = untargeted_attack(recipe, profile, norm=norm, scale=scale)
     model = get_model(recipe, profile)
     codes = encode(model, attacked_images(recipe.dataset, profile).images)
-    outputs = {"attack": hit.images}
     with torch.no_grad():
-        outputs["noise"] = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
-    rows = []
-    for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-        about = identity_of(recipe) | {
-            "norm": norm, "scale": scale, "eps": eps, "radius": float(hit.eps[e])
-        }  # fmt: skip
-        for kind, images in outputs.items():
-            for metric, values in distances(hit.clean, images[e]).items():
-                rows.append(about | {"kind": kind, "metric": metric} | _summary("damage", values))
-    return rows
+        noisy = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
+    found = {"radius": hit.eps, "delta": hit.delta}
+    for kind, outputs in zip(KINDS, (hit.images, noisy), strict=True):
+        damages = [distances(hit.clean, images) for images in outputs]
+        for metric in METRICS:
+            found[f"{kind} {metric}"] = torch.stack([d[metric] for d in damages])
+    return {name: values.cpu() for name, values in found.items()}
 
 
 def _targeted_rows(recipe: Recipe, profile: Profile, norm: str) -> Rows:
@@ -417,11 +399,14 @@ def table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) ->
 
 def stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
     """Rows from the store, or computed now and stored, so an interrupted run goes on from here."""
+    rows: Rows = _stored(spec, lambda: ({}, {"rows": compute()}))[1]["rows"]
+    return rows
+
+
+def _stored(spec: dict[str, Any], compute: Callable[[], Artefact]) -> Artefact:
     with store.lock(spec):
         found = store.find("tables", spec)
         if found is None:
-            rows = compute()
-            store.save("tables", spec, {}, {"rows": rows})
-            return rows
-    stored: Rows = found[1]["rows"]
-    return stored
+            found = compute()
+            store.save("tables", spec, *found)
+    return found

@@ -130,7 +130,7 @@ def test_figures_have_alt_text_and_keep_their_colours_in_the_dark(built):
         links = Links()
         links.feed((built / "_build" / "html" / "notebooks" / f"{chapter.stem}.html").read_text())
         figures = [i for i in links.images if "_images" in i["src"]]
-        assert len(figures) >= 2
+        assert figures
         for image in figures:
             assert len(image["alt"]) > 30 and "dark-light" in image["class"], image
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, stats
+from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from sklearn.metrics import r2_score
+from sklearn.model_selection import train_test_split
 
 from lrnb.disentanglement import dci, factor_vae, mig, modularity, sap
 
@@ -204,6 +209,14 @@ def test_all_codes_dead():
     assert (score.disentanglement, score.completeness) == (0, 0)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_constant_codes_tell_nothing_however_common_the_classes_are(seed):
+    # (a rounding error of 1e-16 would make a dead code a live one)
+    rng = np.random.default_rng(seed)
+    factors = rng.choice(4, size=(int(rng.integers(50, 500)), 2), p=[0.1, 0.2, 0.3, 0.4])
+    assert modularity(factors, np.ones((len(factors), 3))) == 0
+
+
 def test_duplicated_codes():
     factors = uniform(1500, 4)
     twice = np.hstack([factors, factors])
@@ -336,6 +349,122 @@ def test_sap_of_continuous_factors_against_numpy():
         squared = sorted(np.corrcoef(factor, code)[0, 1] ** 2 for code in codes.T)
         gaps.append(squared[-1] - squared[-2])
     assert sap(factors, codes) == pytest.approx(np.mean(gaps), rel=1e-9)
+
+
+def test_sap_of_discrete_factors_against_a_general_minimiser():
+    # one against the rest: ½(w² + b²) + C·Σ_i c_i·max(0, 1 − y_i(w·x_i + b))², the class's weight c
+    rng = np.random.default_rng(3)
+    factors = rng.integers(3, size=(200, 2))
+    codes = factors @ rng.normal(size=(2, 3)) + rng.normal(size=(200, 3))
+
+    def accuracy(x, factor):
+        margins = []
+        for value in range(3):
+            y = np.where(factor == value, 1.0, -1.0)
+            weight = np.where(
+                y > 0, len(x) / (3 * (y > 0).sum()), 1.0
+            )  # balanced; the rest as it is
+
+            def loss(wb, y=y, weight=weight):
+                slack = np.maximum(0, 1 - y * (wb[0] * x + wb[1]))
+                return 0.5 * wb @ wb + 0.01 * (weight * slack**2).sum()
+
+            best = optimize.minimize(loss, np.zeros(2), tol=1e-12).x
+            margins.append(best[0] * x + best[1])
+        guess = np.argmax(margins, axis=0)
+        return np.mean([(guess[factor == value] == value).mean() for value in range(3)])
+
+    gaps = []
+    for factor in factors.T:
+        right = sorted(accuracy((x - x.mean()) / x.std(), factor) for x in codes.T)
+        gaps.append(right[-1] - right[-2])
+    assert sap(factors, codes) == pytest.approx(np.mean(gaps), abs=0.01)
+
+
+def test_dci_against_a_walk_through_the_trees():
+    rng = np.random.default_rng(4)
+    factors = np.stack([rng.integers(3, size=300), rng.normal(size=300)], axis=1)
+    codes = factors @ rng.normal(size=(2, 4)) + 0.5 * rng.normal(size=(300, 4))
+    train, test = train_test_split(np.arange(300), test_size=1 / 3, random_state=7)
+    table, right = np.zeros((4, 2)), []
+    for k, booster in enumerate((GradientBoostingClassifier, GradientBoostingRegressor)):
+        model = booster(n_estimators=10, max_depth=3, subsample=0.5, random_state=7)
+        model.fit(codes[train], factors[train, k])
+        for stage in model.estimators_.ravel():
+            tree = stage.tree_
+            weight = tree.weighted_n_node_samples / tree.weighted_n_node_samples[0]
+            impurity = weight * tree.impurity
+            for node in range(tree.node_count):
+                left, other = tree.children_left[node], tree.children_right[node]
+                if left >= 0:
+                    fall = impurity[node] - impurity[left] - impurity[other]
+                    table[tree.feature[node], k] += fall
+        table[:, k] /= table[:, k].sum()
+        guess, truth = model.predict(codes[test]), factors[test, k]
+        right.append((guess == truth).mean() if k == 0 else r2_score(truth, guess))
+    rows, columns = table.sum(1) / table.sum(), table.sum(0) / table.sum()
+    score = dci(factors, codes, trees=10, seed=7)
+    assert score.disentanglement == pytest.approx(rows @ (1 - stats.entropy(table.T, base=2)))
+    assert score.completeness == pytest.approx(columns @ (1 - stats.entropy(table, base=4)))
+    assert score.informativeness == pytest.approx(np.mean(right))
+
+
+def test_dci_of_linear_factors_follows_their_squared_weights():
+    # of v = Σ a_i z_i with independent z, code i explains the share a_i² of the variance
+    rng = np.random.default_rng(6)
+    codes = rng.normal(size=(3000, 4))
+    weights = rng.normal(size=(4, 3)) ** 3
+    share = weights**2 / (weights**2).sum(axis=0)
+    score = dci(codes @ weights, codes)
+    rows = share.sum(axis=1) / share.sum()
+    expected = rows @ (1 - stats.entropy(share.T, base=3))
+    assert score.disentanglement == pytest.approx(expected, abs=0.08)
+    assert score.completeness == pytest.approx(np.mean(1 - stats.entropy(share, base=4)), abs=0.08)
+
+
+def test_factor_vae_against_votes_cast_one_by_one():
+    factors, codes = moderately_entangled(1)
+    factors[:, 1:] = factors[:, 1:].round().clip(-2, 2)
+    codes[:, 4] *= 0.01  # dead
+    rng = np.random.default_rng(11)
+    live = [i for i in range(5) if codes[:, i].std() >= 0.05]
+    assert live == [0, 1, 2, 3]
+
+    def cast(n):
+        votes = []
+        for _ in range(n):
+            k = rng.integers(3)
+            value = rng.choice(factors[:, k])
+            batch = codes[rng.choice(np.flatnonzero(factors[:, k] == value), size=64)]
+            relative = [np.var(batch[:, i]) / np.var(codes[:, i]) for i in live]
+            votes.append((int(np.argmin(relative)), int(k)))
+        return votes
+
+    seen = Counter(cast(3000))
+    majority = {i: max(range(3), key=lambda k, i=i: seen[i, k]) for i in range(4)}
+    right = np.mean([majority[i] == k for i, k in cast(3000)])
+    ours = factor_vae(factors, codes, train_votes=3000, eval_votes=3000)
+    # two accuracies of 3000 votes each: three standard deviations of their difference
+    assert ours == pytest.approx(right, abs=3 * math.sqrt(2 * right * (1 - right) / 3000) + 0.01)
+    assert 0.4 < right < 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mig_and_modularity_against_counts_in_histograms(seed):
+    rng = np.random.default_rng(seed)
+    factors = rng.integers(2, 6, size=(400, 3))
+    codes = factors @ rng.normal(size=(3, 5)) + rng.normal(size=(400, 5))
+    information, entropy = np.zeros((5, 3)), np.zeros(3)
+    for k, factor in enumerate(factors.T):
+        entropy[k] = stats.entropy(np.bincount(factor))
+        for i, code in enumerate(codes.T):
+            counts = np.histogram2d(code, factor, bins=[20, np.arange(1.5, 6)])[0]
+            a, b, both = counts.sum(1), counts.sum(0), counts.ravel()
+            information[i, k] = stats.entropy(a) + stats.entropy(b) - stats.entropy(both)
+    ordered = np.sort(information, axis=0)
+    assert mig(factors, codes) == pytest.approx(np.mean((ordered[-1] - ordered[-2]) / entropy))
+    share = information**2 / (information**2).max(axis=1, keepdims=True)
+    assert modularity(factors, codes) == pytest.approx(np.mean(1 - (share.sum(1) - 1) / 2))
 
 
 # Bad input

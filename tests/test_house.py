@@ -8,7 +8,7 @@ import pytest
 import lrnb
 
 FLOORS = [
-    {"checks", "progress", "provenance"},
+    {"checks", "intervals", "names", "progress", "provenance"},
     {"store", "balls"},
     {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},
@@ -16,8 +16,9 @@ FLOORS = [
     {"training", "folding"},
     {"experiments"},
     {"robustness"},
-    {"strength"},
+    {"comparison", "defence", "geometry", "shift", "strength", "sweep"},
     {"figures", "results"},
+    {"claims"},
     {"book", "cli"},
 ]
 MODULES = sorted(p for p in Path(lrnb.__file__).parent.glob("*.py") if p.stem != "__init__")

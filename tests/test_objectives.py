@@ -136,6 +136,45 @@ class TestKlDecomposition:
         ]
         assert tc[0] > tc[1] + 0.3
 
+    @pytest.mark.parametrize("correlation", [0.0, 0.8])
+    def test_total_correlation_of_a_gaussian(self, correlation, generator):
+        # means N(0, Σ) and one variance: the aggregate is N(0, Σ + σ²I), its TC known
+        covariance, variance = torch.tensor([[1.0, correlation], [correlation, 1.0]]), 0.5
+        total = covariance + variance * torch.eye(2)
+        known = 0.5 * (total.diagonal().log().sum() - torch.logdet(total)).item()
+        factor = torch.linalg.cholesky(covariance)
+        estimates = []
+        for _ in range(20):
+            mean = torch.randn(256, 2, generator=generator) @ factor.T
+            posterior = Posterior(mean, torch.full_like(mean, math.log(variance)))
+            codes = posterior.sample(generator)
+            estimates.append(objectives.kl_decomposition(codes, posterior, 20_000)[1].item())
+        assert np.mean(estimates) == pytest.approx(known, abs=0.03)
+
+    def test_total_correlation_needs_the_diagonal(self, generator, monkeypatch):
+        # N narrow Gaussians far apart: knowing one coordinate of z tells which it is, so each of
+        # the d − 1 others has log N nats in common with it. A sample sees nothing of the batch but
+        # itself, and the estimate is as good as its own weight.
+        n_data, batch, d = 1000, 16, 3
+        mean = 100 * torch.arange(batch).float()[:, None].repeat(1, d)
+        posterior = Posterior(mean, torch.zeros(batch, d))
+        codes = posterior.sample(generator)
+        known = (d - 1) * math.log(n_data)
+        _, found, _ = objectives.kl_decomposition(codes, posterior, n_data)
+        assert found.item() == pytest.approx(known, abs=1e-3)
+
+        def in_column_0(batch, n_data):
+            m = batch - 1
+            weights = torch.full((batch, batch), 1 / m)
+            weights[:, 0] = 1 / n_data
+            weights[:, 1] = (n_data - m) / (n_data * m)
+            assert weights.sum(1).tolist() == pytest.approx([1] * batch)
+            return weights.log()
+
+        monkeypatch.setattr(objectives, "stratified_log_weights", in_column_0)
+        _, wrong, _ = objectives.kl_decomposition(codes, posterior, n_data)
+        assert wrong.item() < known - 5
+
     def test_bad_sizes(self):
         posterior = Posterior(torch.zeros(4, 2), torch.zeros(4, 2))
         with pytest.raises(ValueError, match="n_data=3"):

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,13 +10,12 @@ import torch
 from lrnb import experiments, metrics, robustness
 from lrnb.data import load_data
 from lrnb.experiments import PROFILES, Recipe, eps_grid, get_model
+from lrnb.intervals import over_seeds
 from lrnb.robustness import (
     aaddc_table,
     clean_table,
     code_statistics,
-    interval,
     noise_like,
-    over_seeds,
     target_of,
     targeted_attack,
     targeted_table,
@@ -128,31 +126,6 @@ def test_aaddc_of_a_table():
         for eps in (2.0, 1.0)
     ]  # fmt: skip
     assert aaddc_table(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
-
-
-def test_interval_covers_the_mean_as_often_as_it_says():
-    draws = np.random.default_rng(0).normal(5, 2, size=(4000, 3))
-    hits = sum(low <= 5 <= high for _, low, high in map(interval, draws))
-    assert hits / 4000 == pytest.approx(0.95, abs=0.015)
-    with pytest.raises(ValueError, match="values"):
-        interval([])
-
-
-def test_over_seeds_keeps_conditions_apart():
-    table = pd.DataFrame(
-        {
-            "dataset": ["a"] * 4, "kind": ["x", "x", "y", "y"], "seed": [0, 1, 0, 1],
-            "eps": [1.0] * 4, "damage": [1.0, 3.0, 5.0, 5.0],
-        }
-    )  # fmt: skip
-    out = over_seeds(table, "damage").set_index("kind")
-    assert out["mean"].to_dict() == {"x": 2.0, "y": 5.0}
-    assert out.loc["y", "low"] == out.loc["y", "high"] == 5
-    assert out["seeds"].tolist() == [2, 2]
-    with pytest.raises(ValueError, match="several rows"):
-        over_seeds(pd.concat([table, table]), "damage")
-    averaged = over_seeds(table.assign(eps=float("nan")), "damage")  # as checks over all ε have it
-    assert averaged["mean"].tolist() == [2.0, 5.0]
 
 
 def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():

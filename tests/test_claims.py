@@ -1,0 +1,217 @@
+"""Claims: each rule gives each of its outcomes on tables that were made for it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lrnb import claims
+from lrnb.claims import CLAIMS, NOT, PARTLY, REPRODUCED, SMALL, judge, ledger, sentence, verdict
+from lrnb.figures import forest
+
+SEEDS = range(3)
+# small differences between seeds, so that there is an interval
+JITTER = dict(zip(SEEDS, (-0.01, 0.0, 0.01), strict=True))
+
+
+def damages(effect, control):
+    rows = [
+        (d, s, scale, "ssim", kind, eps, value)
+        for d in effect
+        for s in SEEDS
+        for scale, kind, value in (
+            ("raw", "attack", effect[d] + JITTER[s]),
+            ("raw", "noise", 0.0),
+            ("spread", "attack", control[d] + JITTER[s]),
+            ("spread", "noise", 1.0),
+        )
+        for eps in (0.5, 1.0)
+    ]
+    columns = ["dataset", "seed", "scale", "metric", "kind", "eps", "damage"]
+    return {"02_untargeted_attack": pd.DataFrame(rows, columns=columns)}
+
+
+def targeted(effect, control):
+    rows = [
+        (d, s, "mse", eps, 1 - effect[d] - JITTER[s] if eps == 1 else 0.9, effect[d] - control[d])
+        for d in effect
+        for s in SEEDS
+        for eps in (0.5, 1.0)
+    ]
+    columns = ["dataset", "seed", "metric", "eps", "relative", "distortion"]
+    return {"03_targeted_attack": pd.DataFrame(rows, columns=columns)}
+
+
+def compared(effect, control):
+    rows = [
+        (d, f, s, "l2", scale, "attack", "ssim", 0.5 + (value if f != "vae" else 0) * weight)
+        for d in effect
+        for scale, by in (("raw", effect), ("spread", control))
+        for s in SEEDS
+        for value in [by[d] + JITTER[s]]
+        for f, weight in (("vae", 0), ("dae_kl", 0.5), ("dae_mmd", 1.0), ("dae_swt", 1.5))
+    ]
+    columns = ["dataset", "family", "seed", "norm", "scale", "kind", "metric", "aaddc"]
+    return {"04_dae_comparison-aaddc": pd.DataFrame(rows, columns=columns)}
+
+
+def swept(effect, control):
+    # a score that falls with β where the effect is positive, rises where it is negative, and is
+    # without order where it is 0
+    def score(sign, i):
+        return (3 * i) % 5 * (-1) ** i if sign == 0 else -np.sign(sign) * i
+
+    rows = [
+        (d, "tcvae", 2.0**i, s, score(effect[d], i) + JITTER[s], score(control[d], i) + JITTER[s])
+        for d in effect
+        for s in SEEDS
+        for i in range(6)
+    ]
+    columns = ["dataset", "family", "beta", "seed", "aaddc_raw", "aaddc_spread"]
+    return {"05_beta_tradeoff": pd.DataFrame(rows, columns=columns)}
+
+
+def defended(effect, control):
+    rows = []
+    for d in effect:
+        for s in SEEDS:
+            rows.append((d, "vae", "none", 0.0, s, 0.5, 0.5))
+            for form in ("trades", "maxmin"):
+                for eps in (0.25, 0.5, 1.0):
+                    gain = [by[d] + JITTER[s] if eps == 0.5 else 9.0 for by in (effect, control)]
+                    rows.append((d, "vae_adv", form, eps, s, 0.5 + gain[0], 0.5 + gain[1]))
+    columns = ["dataset", "family", "adv_form", "adv_eps", "seed", "aaddc_raw", "aaddc_spread"]
+    return {"06_adversarial_training": pd.DataFrame(rows, columns=columns)}
+
+
+def shifted(column):
+    def table(effect, control):
+        rows = [
+            (d, s, eps, kind, value if eps == 1 else 0.0)
+            for d in effect
+            for s in SEEDS
+            for kind, value in (
+                ("attack", effect[d] + JITTER[s]),
+                ("noise", effect[d] - control[d] + 2 * JITTER[s]),
+            )
+            for eps in (0.5, 1.0)
+        ]
+        return {
+            "02_untargeted_attack-shift": pd.DataFrame(
+                rows, columns=["dataset", "seed", "eps", "kind", column]
+            )
+        }
+
+    return table
+
+
+def diverse(effect, control):
+    swept_table = swept(effect, control)["05_beta_tradeoff"]
+    rank = np.log2(swept_table["beta"])
+    columns = {
+        f"diversity_{source}_{m}": rank for source in ("prior", "fitted") for m in ("lpips", "mse")
+    }
+    return {"06_adversarial_training": swept_table.assign(**columns)}
+
+
+MADE = {
+    "vulnerable": damages,
+    "steered": targeted,
+    "deterministic": compared,
+    "disentangled": swept,
+    "defended": defended,
+    "apart": shifted("told_apart"),
+    "concentrated": shifted("top_share"),
+    "homogeneous": diverse,
+}
+DATASETS = ("mnist", "celeba")
+
+
+def effects(claim, kinds):
+    """An effect for each data set: above, below or at the thresholds."""
+    step = {"yes": 0.2, "no": -0.2, "open": 0.0}
+    return tuple(
+        {d: least + step[kind] for d, kind in zip(DATASETS, kinds, strict=True)}
+        for least in (claim.least, claim.control_least)
+    )
+
+
+def test_there_are_tables_for_every_claim():
+    assert set(MADE) == set(CLAIMS)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        (("yes", "yes"), REPRODUCED),
+        (("yes", "no"), PARTLY),
+        (("open", "yes"), PARTLY),
+        (("no", "no"), NOT),
+        (("no", "open"), NOT),
+        (("open", "open"), SMALL),
+    ],
+)
+def test_every_rule_gives_every_outcome(name, kinds, expected):
+    claim = CLAIMS[name]
+    tables = MADE[name](*effects(claim, kinds))
+    judged = judge(claim, tables, decides=True)
+    assert dict(zip(DATASETS, kinds, strict=True)) == (
+        judged[judged["reading"] == "claim"].set_index("dataset")["holds"].to_dict()
+    )
+    assert verdict(judged) == expected == verdict(judged, "control")
+    assert claim.title in sentence(claim, judged) and expected in sentence(claim, judged)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_claim_and_its_control_are_judged_apart(name):
+    claim = CLAIMS[name]
+    (effect, _), (_, control) = effects(claim, ("yes", "yes")), effects(claim, ("no", "no"))
+    judged = judge(claim, MADE[name](effect, control), decides=True)
+    assert (verdict(judged), verdict(judged, "control")) == (REPRODUCED, NOT)
+    assert "does not survive the control" in sentence(claim, judged)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_a_small_run_decides_nothing(name):
+    claim = CLAIMS[name]
+    tables = MADE[name](*effects(claim, ("yes", "yes")))
+    assert verdict(judge(claim, tables, decides=False)) == SMALL
+    for fewer in ([0], [0, 1]):
+        few = {k: t[t["seed"].isin(fewer)] for k, t in tables.items()}
+        judged = judge(claim, few, decides=True)
+        assert verdict(judged) == verdict(judged, "control") == SMALL
+
+
+def test_a_missing_table_is_named():
+    with pytest.raises(ValueError, match="03_targeted_attack is needed for steered"):
+        judge(CLAIMS["steered"], {}, decides=True)
+
+
+@pytest.mark.parametrize(("profile", "found"), [("paper", REPRODUCED), ("quick", SMALL)])
+def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
+    tables = MADE["steered"](*effects(CLAIMS["steered"], ("yes", "yes")))
+    tables["03_targeted_attack"].to_csv(tmp_path / "03_targeted_attack.csv", index=False)
+    (tmp_path / "03_targeted_attack.json").write_text(
+        json.dumps({"parameters": {"profile": profile}})
+    )
+    judged = ledger(tmp_path)
+    assert set(judged["claim"]) == {"steered"} and verdict(judged) == found
+    assert ledger(tmp_path / "nothing").empty
+
+
+def test_the_forest_has_two_panels_a_claim():
+    judged = pd.concat(
+        judge(CLAIMS[name], MADE[name](*effects(CLAIMS[name], ("yes", "open"))), decides=True)
+        for name in ("vulnerable", "defended", "apart")
+    )
+    titles = {name: claim.title for name, claim in CLAIMS.items()}
+    panels = [ax for ax in forest(judged, titles).axes if ax.get_visible()]
+    assert len(panels) == 6
+    assert panels[0].get_title(loc="left") == CLAIMS["vulnerable"].title
+
+
+def test_every_claim_names_a_chapter_and_tables_of_it():
+    for claim in claims.CLAIMS.values():
+        assert claim.tables and all(name.startswith(claim.chapter) for name in claim.tables)

@@ -1,0 +1,123 @@
+"""Statistics: intervals cover as often as they say, pairs are pairs, correlations are Spearman's."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lrnb.intervals import (
+    bootstrap_difference,
+    correlation_rows,
+    interval,
+    over_seeds,
+    paired,
+    rank_correlation,
+)
+
+
+def test_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(5, 2, size=(4000, 3))
+    hits = sum(low <= 5 <= high for _, low, high in map(interval, draws))
+    assert hits / 4000 == pytest.approx(0.95, abs=0.015)
+    with pytest.raises(ValueError, match="values"):
+        interval([])
+
+
+def test_over_seeds_keeps_conditions_apart():
+    table = pd.DataFrame(
+        {
+            "dataset": ["a"] * 4, "kind": ["x", "x", "y", "y"], "seed": [0, 1, 0, 1],
+            "eps": [1.0] * 4, "damage": [1.0, 3.0, 5.0, 5.0],
+        }
+    )  # fmt: skip
+    out = over_seeds(table, "damage").set_index("kind")
+    assert out["mean"].to_dict() == {"x": 2.0, "y": 5.0}
+    assert out.loc["y", "low"] == out.loc["y", "high"] == 5
+    assert out["seeds"].tolist() == [2, 2]
+    with pytest.raises(ValueError, match="several rows"):
+        over_seeds(pd.concat([table, table]), "damage")
+    averaged = over_seeds(table.assign(eps=float("nan")), "damage")  # as checks over all ε have it
+    assert averaged["mean"].tolist() == [2.0, 5.0]
+
+
+def test_pairs_share_data_set_seed_and_row():
+    rows = [
+        # dataset, family, seed, eps, damage
+        ("a", "vae", 0, 1.0, 10.0), ("a", "vae", 1, 1.0, 20.0), ("b", "vae", 0, 1.0, 40.0),
+        ("a", "vae", 0, 2.0, 80.0), ("a", "ae", 1, 1.0, 21.0), ("a", "ae", 0, 1.0, 12.0),
+        ("b", "ae", 0, 1.0, 43.0), ("a", "ae", 0, 2.0, 84.0),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["dataset", "family", "seed", "eps", "damage"])
+    found = paired(table, "damage", baseline="vae")
+    assert set(found["family"]) == {"ae"}
+    assert found["difference"].tolist() == [1.0, 2.0, 3.0, 4.0]
+    with pytest.raises(ValueError, match="baseline='dae'.*ae, vae"):
+        paired(table, "damage", baseline="dae")
+    with pytest.raises(ValueError, match="several rows of vae"):
+        paired(pd.concat([table, table]), "damage", baseline="vae")
+
+
+class TestBootstrap:
+    def test_its_width_is_that_of_the_sampling_distribution(self):
+        # many seeds, so that the percentiles are as wide as theory has it
+        rng = np.random.default_rng(0)
+        seeds, samples = 60, 40
+        noise = rng.normal(size=(seeds, 1)) + rng.normal(size=(1, samples)) * 2
+        mean, low, high = bootstrap_difference(5 + noise, np.zeros((seeds, samples)))
+        assert mean == pytest.approx(5 + noise.mean())
+        expected = 1.96 * math.sqrt(1 / seeds + 4 / samples)
+        assert (high - low) / 2 == pytest.approx(expected, rel=0.25)
+
+    def test_what_both_share_cancels(self):
+        common = np.random.default_rng(0).normal(size=(3, 50)) * 100
+        mean, low, high = bootstrap_difference(common + 1, common)
+        assert (mean, low, high) == pytest.approx((1, 1, 1))
+
+    def test_with_three_seeds_it_covers_too_rarely_as_its_docstring_says(self):
+        rng = np.random.default_rng(0)
+        covered = 0
+        for _ in range(150):
+            draws = rng.normal(size=(3, 1)) + np.zeros((3, 4))
+            _, low, high = bootstrap_difference(draws, np.zeros((3, 4)))
+            covered += low <= 0 <= high
+        assert 0.6 < covered / 150 < 0.9
+
+    def test_a_flat_array_is_refused(self):
+        with pytest.raises(ValueError, match=r"first has shape \(3,\)"):
+            bootstrap_difference(np.zeros(3), np.zeros(3))
+
+
+class TestRankCorrelation:
+    def test_it_is_spearmans(self):
+        rng = np.random.default_rng(1)
+        x = rng.integers(6, size=40)  # with ties
+        y = x + rng.normal(size=40) * 3
+        rho, low, high = rank_correlation(x, y)
+        assert rho == pytest.approx(stats.spearmanr(x, y).statistic)
+        assert low < rho < high
+
+    def test_its_interval_covers_the_truth(self):
+        rng = np.random.default_rng(2)
+        covered = 0
+        for _ in range(60):
+            x, y = rng.normal(size=(2, 30))  # independent: ρ = 0
+            _, low, high = rank_correlation(x, y)
+            covered += low <= 0 <= high
+        assert covered >= 52
+
+    def test_rows_that_are_no_number_are_left_out(self):
+        assert rank_correlation([1, 2, math.nan, 3, 4, 5], [5, 4, 0, 3, 2, 1])[0] == -1.0
+
+    @pytest.mark.parametrize("y", [[1, 1, 1, 1, 1], [math.nan] * 3 + [1, 2]])
+    def test_nothing_can_be_said_of_a_constant_or_of_too_few(self, y):
+        assert all(math.isnan(value) for value in rank_correlation([1, 2, 3, 4, 5], y))
+
+    def test_groups_are_kept_apart(self):
+        table = pd.DataFrame(
+            {"g": ["a"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [*range(5), *range(5, 0, -1)]}
+        )
+        found = correlation_rows(table, "x", "y", by=["g"]).set_index("g")
+        assert found["rho"].to_dict() == {"a": 1.0, "b": -1.0}
+        assert found["models"].tolist() == [5, 5]
