@@ -115,20 +115,20 @@ class Profile:
 
 
 _QUICK = Profile(
-    "quick", ("digits", "shapes"), (0, 1, 2), n_train=1000, n_test=256, epochs=12, batch_size=32,
+    "quick", ("digits", "shapes"), (0,), n_train=1000, n_test=256, epochs=12, batch_size=32,
     learning_rate=3e-3, width=16, n_attack=48, eps_count=8, steps=10, restarts=8,
     adv_steps=2, decides=False,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
 PROFILES = {
     "smoke": replace(
-        _QUICK, name="smoke", seeds=(0,), n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
+        _QUICK, name="smoke", n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
         eps_count=4, steps=4, restarts=2,
     ),
     "quick": _QUICK,
     "standard": replace(
-        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=8000, n_test=1000, epochs=20,
-        batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=10,
+        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=8000, n_test=1000,
+        epochs=20, batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=10,
         adv_steps=3, decides=True,
     ),
     "paper": Profile(

@@ -195,6 +195,8 @@ def glue(name: str, value: float | int | str) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"value is {type(value).__name__}; a number or a string is accepted")
+    if isinstance(value, float):
+        value = float(value)  # NumPy's floats are Python's too, but their repr names NumPy
     display = _display()
     if display is not None:
         display(
