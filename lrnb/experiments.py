@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -127,9 +128,8 @@ PROFILES = {
     ),
     "quick": _QUICK,
     "standard": replace(
-        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=8000, n_test=1000,
-        epochs=20, batch_size=64, learning_rate=2e-3, n_attack=128, steps=20, restarts=10,
-        adv_steps=3, decides=True,
+        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=5000, n_test=1000,
+        epochs=10, learning_rate=2e-3, n_attack=64, steps=12, decides=True,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
@@ -138,6 +138,7 @@ PROFILES = {
 }  # fmt: skip
 
 _VALIDATION_IMAGES = 256
+_WORTH_A_PROCESS = 20_000  # images to pass: a process trains about so many while another starts
 _PLACES = ("LRNB_HOME", "LRNB_DATA", "LRNB_PROGRESS")
 
 # the paper attacks with ε up to 1 on MNIST and FashionMNIST and up to 2 on CelebA
@@ -213,17 +214,19 @@ def train_all(
     Args:
         recipes: which models.
         profile: name or `Profile`.
-        jobs: processes at once, through joblib; by default one per core, and one alone on a GPU.
+        jobs: processes at once, through joblib; by default one per core, and one alone on a GPU
+            or where so little is to be trained that starting others would take longer.
             Another joblib backend (``with joblib.parallel_config(backend=…, n_jobs=…)``) can carry
             them to other machines that share the store's folder.
     """
-    recipes = list(recipes)
+    recipes, size = list(recipes), get_profile(profile)
+    missing = [r for r in recipes if not store.holds("models", spec_of(r, size))]
     if jobs is None:
         configured = joblib.effective_n_jobs(None)
-        alone = 1 if torch.cuda.is_available() else joblib.cpu_count()
-        jobs = configured if configured > 1 else alone
+        passes = math.inf if size.n_train is None else len(missing) * size.n_train * size.epochs
+        alone = torch.cuda.is_available() or passes < _WORTH_A_PROCESS
+        jobs = configured if configured > 1 else 1 if alone else joblib.cpu_count()
     checks.at_least("jobs", jobs, 1)
-    missing = [r for r in recipes if not store.holds("models", spec_of(r, profile))]
     if jobs > 1 and len(missing) > 1:
         parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
         places = {name: os.environ.get(name) for name in _PLACES}
@@ -278,19 +281,17 @@ def _get(
 ) -> tuple[Autoencoder, History]:
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     spec, model = spec_of(recipe, profile), new_model(recipe, profile).to(device)
-    with store.lock(spec):
-        found = store.find("models", spec)
-        if found is None:
-            # (a checkpoint goes on only on its own kind of device, whose noise is its own)
-            unfinished = spec | {"device": device.type}
-            history = _train(recipe, get_profile(profile), model, store.partial(unfinished))
-            store.save("models", spec, model.state_dict(), {"history": history})
-            store.discard_partial(unfinished)
-        else:
-            weights, record = found
-            model.load_state_dict(weights)
-            history = record["history"]
-    return folded(model), history
+    # (a checkpoint goes on only on its own kind of device, whose noise is its own)
+    unfinished = spec | {"device": device.type}
+
+    def make() -> store.Artefact:
+        history = _train(recipe, get_profile(profile), model, store.partial(unfinished))
+        return model.state_dict(), {"history": history}
+
+    weights, record = store.get("models", spec, make)
+    store.discard_partial(unfinished)
+    model.load_state_dict(weights)
+    return folded(model), record["history"]
 
 
 def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Path) -> History:

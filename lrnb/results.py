@@ -7,12 +7,13 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lrnb import metrics, provenance
+from lrnb import metrics, provenance, store
 from lrnb.experiments import get_profile
 from lrnb.intervals import interval
 
@@ -45,9 +46,36 @@ def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Pa
     place.mkdir(parents=True, exist_ok=True)
     origin = {"chapter": chapter, "parameters": dict(parameters), "rows": len(table)}
     origin |= {"seconds": round(time.time() - _START, 1), "environment": provenance.environment()}
+    origin |= {"costs": _costs()}
     _replace(place / f"{chapter}.csv", table.to_csv(index=False, float_format="%.8g"))
     _replace(place / f"{chapter}.json", json.dumps(origin, indent=1) + "\n")
     return place / f"{chapter}.csv"
+
+
+def _costs() -> list[dict[str, Any]]:
+    """What the models and tables cost that this notebook used, alike ones together."""
+    rows = []
+    for spec, cost in store.used():
+        table = spec.get("table")
+        recipe = (spec["model"] if table else spec)["recipe"]
+        kind = "a model's table" if table else "training"
+        rows.append(
+            {"kind": kind, "what": table or recipe["family"], "dataset": recipe["dataset"]}
+            | asdict(cost)
+        )
+    if not rows:
+        return []
+    alike = pd.DataFrame(rows).groupby(["kind", "what", "dataset"], sort=False)
+    found = alike.agg(
+        count=("seconds", "size"),
+        seconds=("seconds", "sum"),
+        median_seconds=("seconds", "median"),
+        peak_mb=("peak_mb", "max"),
+    )
+    listed: list[dict[str, Any]] = json.loads(
+        found.round(2).reset_index().to_json(orient="records")
+    )
+    return listed
 
 
 def summary(

@@ -36,7 +36,6 @@ METRICS = ("ssim", "lpips", "mse")
 SCALES = ("raw", "spread")
 KINDS = ("attack", "noise")
 Rows = list[dict[str, Any]]
-Artefact = tuple[dict[str, Tensor], dict[str, Any]]
 # the code that the numbers in a table depend on, beside that of the models
 ROOMS = (*ATTACK_CODE, "folding", "metrics", "robustness")
 
@@ -147,10 +146,10 @@ def untargeted_samples(
     """
     profile = get_profile(profile)
     spec = table_spec("untargeted", recipe, profile, norm=norm, scale=scale)
-    tensors, _ = _stored(
-        spec, lambda: (_untargeted_samples(recipe, profile, norm=norm, scale=scale), {})
+    tensors, _ = store.get(
+        "tables", spec, lambda: (_untargeted_samples(recipe, profile, norm=norm, scale=scale), {})
     )
-    return tensors
+    return dict(tensors)
 
 
 def untargeted_attack(
@@ -399,14 +398,5 @@ def table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) ->
 
 def stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
     """Rows from the store, or computed now and stored, so an interrupted run goes on from here."""
-    rows: Rows = _stored(spec, lambda: ({}, {"rows": compute()}))[1]["rows"]
+    rows: Rows = store.get("tables", spec, lambda: ({}, {"rows": compute()}))[1]["rows"]
     return rows
-
-
-def _stored(spec: dict[str, Any], compute: Callable[[], Artefact]) -> Artefact:
-    with store.lock(spec):
-        found = store.find("tables", spec)
-        if found is None:
-            found = compute()
-            store.save("tables", spec, *found)
-    return found

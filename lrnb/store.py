@@ -14,8 +14,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from lrnb.checks import UnknownName
+from lrnb.cost import Cost, measured
 
 Spec = Mapping[str, Any]
+Artefact = tuple[Mapping[str, Tensor], Mapping[str, Any]]
 _TENSORS = "tensors.safetensors"
 _KINDS = ("models", "tables", "partial")
 log = logging.getLogger(__name__)
+_used: dict[str, tuple[dict[str, Any], Cost]] = {}
 
 
 class CorruptArtefact(ValueError):
@@ -62,7 +65,37 @@ def key(spec: Spec) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 
 
-def save(kind: str, spec: Spec, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+def get(kind: str, spec: Spec, make: Callable[[], Artefact]) -> Artefact:
+    """The tensors and record under a specification; made now, and stored, if there are none.
+
+    Two processes that ask for the same make it once. What it cost to make is kept with it; of work
+    that was interrupted, what its last part cost.
+    """
+    with lock(spec):
+        found: Artefact | None = find(kind, spec)
+        if found is None:
+            with measured() as cost:
+                found = make()
+            save(kind, spec, *found, cost)
+        else:
+            content = json.loads((_place(kind, spec) / "record.json").read_text())
+            cost = Cost(**content.get("cost", {}))
+    _used[key(spec)] = (dict(spec), cost)
+    return found
+
+
+def used() -> list[tuple[dict[str, Any], Cost]]:
+    """What this process got from the store, each once: its specification and what it cost."""
+    return list(_used.values())
+
+
+def save(
+    kind: str,
+    spec: Spec,
+    tensors: Mapping[str, Tensor],
+    record: Mapping[str, Any],
+    cost: Cost | None = None,
+) -> Path:
     """Store tensors and a JSON record under a specification, replacing what was there.
 
     Args:
@@ -70,6 +103,7 @@ def save(kind: str, spec: Spec, tensors: Mapping[str, Tensor], record: Mapping[s
         spec: what the artefact was made from; JSON values.
         tensors: by name; may be empty.
         record: JSON values that go with it.
+        cost: of making them.
 
     Returns:
         The artefact's folder.
@@ -83,6 +117,7 @@ def save(kind: str, spec: Spec, tensors: Mapping[str, Tensor], record: Mapping[s
             write_tensors(whole / _TENSORS, tensors)
         checksum = _checksum(record, whole / _TENSORS)
         content = {"spec": dict(spec), "record": dict(record), "sha256": checksum}
+        content |= {"cost": asdict(cost)} if cost else {}
         (whole / "record.json").write_text(json.dumps(content, indent=1))
         if place.exists():
             place.rename(Path(scratch) / "replaced")

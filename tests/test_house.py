@@ -8,7 +8,7 @@ import pytest
 import lrnb
 
 FLOORS = [
-    {"checks", "intervals", "names", "progress", "provenance"},
+    {"checks", "cost", "intervals", "names", "progress", "provenance"},
     {"store", "balls"},
     {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},

@@ -113,3 +113,30 @@ def test_lock_keeps_another_process_out():
     with store.lock(SPEC):
         assert time.monotonic() - start > 0.2
     other.join()
+
+
+def test_what_is_absent_is_made_once_and_its_cost_is_kept():
+    made = []
+
+    def make():
+        made.append(1)
+        held = bytearray(60_000_000)
+        time.sleep(0.05)
+        return TENSORS, {"note": len(held)}
+
+    first = store.get("models", SPEC, make)
+    again = store.get("models", SPEC, make)
+    assert len(made) == 1 and torch.equal(again[0]["weight"], first[0]["weight"])
+    ((spec, cost),) = [used for used in store.used() if used[0] == SPEC]
+    assert spec == SPEC and 0.05 <= cost.seconds < 5
+    assert cost.peak_mb is None or cost.peak_mb > 60
+
+
+def test_what_fails_to_be_made_leaves_nothing():
+    def make():
+        raise FloatingPointError("no")
+
+    with pytest.raises(FloatingPointError):
+        store.get("models", SPEC, make)
+    assert not store.holds("models", SPEC)
+    assert store.get("models", SPEC, lambda: (TENSORS, {}))[1] == {}
