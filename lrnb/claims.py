@@ -24,8 +24,9 @@ from lrnb.names import DATASET_NAMES
 REPRODUCED, PARTLY, NOT, SMALL = "reproduced", "partly", "not reproduced", "too small to say"
 VERDICTS = (REPRODUCED, PARTLY, NOT, SMALL)
 READINGS = ("claim", "control")
-BADGES = {REPRODUCED: "🟢", PARTLY: "🟡", NOT: "🔴", SMALL: "⚪"}
+BADGES = {REPRODUCED: "✓", PARTLY: "◐", NOT: "✗", SMALL: "○"}
 LEAST_SEEDS = 3
+_ORDER = list(DATASET_NAMES)
 
 Tables = Mapping[str, pd.DataFrame]
 Values = pd.DataFrame  # dataset, seed, value; or dataset, mean, low, high, seeds
@@ -79,7 +80,8 @@ def judge(claim: Claim, tables: Tables, *, decides: bool) -> pd.DataFrame:
     rows = []
     readings = (claim.effect, claim.least), (claim.controlled, claim.control_least)
     for reading, (effect, least) in zip(READINGS, readings, strict=True):
-        for _, row in _by_dataset(effect(tables)).iterrows():
+        found = _by_dataset(effect(tables))
+        for _, row in found.sort_values("dataset", key=lambda d: d.map(_ORDER.index)).iterrows():
             enough = decides and row["seeds"] >= LEAST_SEEDS
             holds = "open"
             if enough and row["low"] > least:
@@ -128,10 +130,10 @@ def show(name: str, tables: Tables, profile: str) -> None:
 
 
 def badge(found: str) -> str:
-    """A verdict with its coloured mark.
+    """A verdict with its mark.
 
     >>> badge("partly")
-    '🟡 partly'
+    '◐ partly'
     """
     return f"{BADGES[checks.one_of('found', found, VERDICTS)]} {found}"
 
@@ -170,7 +172,7 @@ def show_ledger(judged: pd.DataFrame) -> None:
     for name, claim in CLAIMS.items():
         rows = judged[judged["claim"] == name]
         if rows.empty:
-            line = f"⚪ **{claim.title}.** Not computed yet: run chapter `{claim.chapter}`."
+            line = f"{BADGES[SMALL]} **{claim.title}.** Not computed yet: run chapter `{claim.chapter}`."
         else:
             line = sentence(claim, rows)
         results.show_markdown(
