@@ -731,6 +731,33 @@ def path_curves(table: pd.DataFrame) -> Figure:
     return fig
 
 
+def costs(table: pd.DataFrame) -> Figure:
+    """Median seconds of one model and of one table, a row a kind, a dot a data set.
+
+    Args:
+        table: `lrnb.results.costs`, each kind of work once.
+    """
+    kinds = list(dict.fromkeys(table["kind"]))
+    rows = {kind: list(dict.fromkeys(table.loc[table["kind"] == kind, "what"])) for kind in kinds}
+    longest = max(map(len, rows.values()), default=1)
+    fig, axes = _panels(1, max(len(kinds), 1), height=0.28 * longest + 1.2, sharex="none")
+    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    for ax, kind in zip(axes[0], kinds, strict=False):
+        for dataset, colour in zip(datasets, PALETTE, strict=False):
+            here = table[(table["kind"] == kind) & (table["dataset"] == dataset)]
+            at = [rows[kind].index(what) for what in here["what"]]
+            ax.plot(here["median_seconds"], at, "o", ms=5, color=colour, alpha=0.9,
+                    label=DATASET_NAMES[dataset])  # fmt: skip
+        ax.set_yticks(range(len(rows[kind])), [FAMILY_NAMES.get(w, w) for w in rows[kind]])
+        ax.set(title=kind, xlabel="seconds, median", xlim=(0, None))
+        ax.set_ylim(longest - 0.5, -0.5)
+        ax.grid(axis="y", color="0.9")
+    if kinds:
+        axes[0, -1].legend(loc="lower right", fontsize=8)
+    fig.tight_layout()
+    return fig
+
+
 def _show(ax: Axes, image: Tensor) -> None:
     pixels = image.detach().cpu().permute(1, 2, 0).numpy().clip(0, 1)
     ax.imshow(pixels[..., 0] if pixels.shape[2] == 1 else pixels, vmin=0, vmax=1)

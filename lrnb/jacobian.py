@@ -80,7 +80,7 @@ def _power_iteration(
         push = _pushforward(decode, codes, outputs)
         for _ in range(iterations):
             moved = push(direction)
-            (pulled,) = torch.autograd.grad(outputs, codes, moved, retain_graph=True)
+            (pulled,) = torch.autograd.grad((outputs * moved).sum(), codes, retain_graph=True)
             sigma = moved.flatten(1).norm(dim=1)
             # (where J is 0 any direction will do)
             direction = torch.where(over(sigma > 0, codes), steepest(pulled, norm="l2"), direction)
@@ -102,11 +102,11 @@ def _singular_values(decode: Decode, codes: Tensor) -> Tensor:
 def _pushforward(decode: Decode, codes: Tensor, outputs: Tensor) -> Callable[[Tensor], Tensor]:
     """The JVP at the codes, v [N, …] → J·v [N, …]."""
     # Jᵀu is linear in u, so its own VJP is the JVP. (Forward mode would compute the same, but
-    # torch takes seconds to set that up.)
+    # torch takes seconds to set that up, as it does where grad_outputs are given.)
     u = torch.zeros_like(outputs, requires_grad=True)
     try:
-        (pulled,) = torch.autograd.grad(outputs, codes, u, create_graph=True)
-        torch.autograd.grad(pulled, u, torch.zeros_like(codes), retain_graph=True)
+        (pulled,) = torch.autograd.grad((outputs * u).sum(), codes, create_graph=True)
+        torch.autograd.grad(pulled.sum(), u, retain_graph=True)
     except RuntimeError:  # the decoder's gradient has none of its own
 
         @torch.no_grad()
@@ -119,7 +119,7 @@ def _pushforward(decode: Decode, codes: Tensor, outputs: Tensor) -> Callable[[Te
         return difference
 
     def product(v: Tensor) -> Tensor:
-        (moved,) = torch.autograd.grad(pulled, u, v, retain_graph=True)
+        (moved,) = torch.autograd.grad((pulled * v).sum(), u, retain_graph=True)
         return moved
 
     return product

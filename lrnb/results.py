@@ -58,7 +58,7 @@ def _costs() -> list[dict[str, Any]]:
     for spec, cost in store.used():
         table = spec.get("table")
         recipe = (spec["model"] if table else spec)["recipe"]
-        kind = "a model's table" if table else "training"
+        kind = "a table of one model" if table else "training one model"
         rows.append(
             {"kind": kind, "what": table or recipe["family"], "dataset": recipe["dataset"]}
             | asdict(cost)
@@ -161,6 +161,24 @@ def colophon(table: Path) -> None:
         f"| Code | lrnb {made['lrnb']}, commit {made['commit']}, torch {made['torch']}, {made['time']} |",
     ]
     show_markdown("\n".join(lines))
+
+
+def costs(place: Path) -> pd.DataFrame:
+    """What each saved chapter cost, from the JSON files in a folder of results.
+
+    Columns: chapter, seconds_run (of its last execution), kind ("training one model" or "a table of
+    one model"), what (the model's family, or the table's name), dataset, count (of models or
+    tables the chapter rests on), seconds (of all of them, made anew), median_seconds, peak_mb (the
+    most that a process held, NaN where the system does not tell). Tables of benchmarks are absent.
+    """
+    rows = []
+    for file in sorted(place.glob("*.json")):
+        origin = json.loads(file.read_text())
+        if file.stem == origin.get("chapter") and "-" not in file.stem:
+            about = {"chapter": file.stem, "seconds_run": origin["seconds"]}
+            rows += [about | cost for cost in origin.get("costs", [])]
+    columns = ["chapter", "seconds_run", "kind", "what", "dataset", "count", "seconds"]
+    return pd.DataFrame(rows, columns=[*columns, "median_seconds", "peak_mb"])
 
 
 def show_benchmark(name: str, headings: Mapping[str, str]) -> None:

@@ -1,0 +1,35 @@
+"""What results cost, as the book tells it."""
+
+import json
+
+import pandas as pd
+import torch
+
+from lrnb import results, store
+from lrnb.experiments import Recipe, get_profile, spec_of
+from lrnb.robustness import table_spec
+
+
+def test_costs_add_up_what_a_chapter_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("LRNB_RESULTS", str(tmp_path))
+    monkeypatch.setattr(store, "_used", {})
+    profile = get_profile("smoke")
+    for seed in (0, 1, 1):
+        recipe = Recipe("digits", seed=seed)
+        store.get("models", spec_of(recipe, profile), lambda: ({"w": torch.ones(1)}, {}))
+        store.get("tables", table_spec("clean", recipe, profile), lambda: ({}, {"rows": []}))
+    spent = [cost.seconds for spec, cost in store.used() if "table" not in spec]
+    file = results.save("01_a", pd.DataFrame({"x": [1]}), {"profile": "smoke"})
+    results.save("01_a-more", pd.DataFrame({"x": [1]}), {"profile": "smoke"})
+
+    told = results.costs(tmp_path)
+    assert sorted(told["what"]) == ["clean", "vae"] and set(told["dataset"]) == {"digits"}
+    assert told["count"].tolist() == [2, 2]  # what was used twice counts once
+    vae = told.set_index("what").loc["vae"]
+    assert abs(vae["seconds"] - sum(spent)) < 0.02
+    assert json.loads(file.with_suffix(".json").read_text())["costs"]
+
+
+def test_costs_of_an_empty_folder_have_their_columns(tmp_path):
+    told = results.costs(tmp_path)
+    assert told.empty and {"chapter", "count", "peak_mb"} <= set(told)
