@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test bench setup lint lock clean
+.PHONY: book test validate release bench setup lint lock clean
 
 book: setup
 	$(BIN)/lrnb run --profile quick
@@ -12,6 +12,14 @@ book: setup
 # lint and types, then unit tests, the chapters at smoke scale under nbval, and a build of the book
 test: lint
 	$(BIN)/pytest
+
+# the facts that the committed notebooks print, against a fresh run at smoke scale
+validate: setup
+	$(BIN)/lrnb validate
+
+# may the book be published? its outputs must come from this very code
+release: test
+	$(BIN)/lrnb doctor --release
 
 # lrnb side by side with its peers, about half an hour on 2 cores; writes results/bench/
 bench: setup

@@ -10,14 +10,16 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import yaml
 
-from lrnb import checks, data
+from lrnb import checks, data, freshness
 from lrnb.experiments import get_profile
 from lrnb.progress import track
 
@@ -27,6 +29,10 @@ _SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".
 
 class ChapterFailed(RuntimeError):
     """A notebook raised an error; the message holds it."""
+
+
+class NotValid(RuntimeError):
+    """A notebook's facts are not what is stored; the message is nbval's."""
 
 
 class BuildFailed(RuntimeError):
@@ -60,6 +66,12 @@ def chapters(root: Path, chosen: Sequence[str] = ()) -> list[Path]:
         if not any(n.stem.startswith(name) for n in notebooks):
             checks.one_of("chapters", name, [n.stem for n in notebooks])
     return [n for n in notebooks if not chosen or n.stem.startswith(tuple(chosen))]
+
+
+def repository(root: Path) -> tuple[str, str]:
+    """Address and branch that the book is published from, as ``_config.yml`` has them."""
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
+    return str(settings["url"]).rstrip("/"), str(settings["branch"])
 
 
 def run(
@@ -157,6 +169,60 @@ def build(source: Path) -> Path:
     return page
 
 
+def validate(root: Path, chosen: Sequence[str] = ()) -> str:
+    """Run the tracked notebooks at smoke scale under nbval, which compares their marked cells.
+
+    These print facts that hold at any scale and on any machine, so what they print must be what is
+    stored. The tracked notebooks stay as they are.
+
+    Args:
+        root: of the project.
+        chosen: beginnings of the names of the chapters; all where empty.
+
+    Returns:
+        What nbval said.
+
+    Raises:
+        NotValid: a fact did not hold, a cell failed, or a notebook has nothing to compare.
+    """
+    size = get_profile("smoke")
+    parameters = {
+        "profile": "smoke", "datasets": list(size.datasets), "seeds": list(size.seeds)
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as scratch:
+        copies = []
+        for chapter in chapters(root, chosen):
+            copies.append(Path(scratch) / chapter.name)
+            _scale(chapter, copies[-1], parameters)
+        environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
+        command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
+        pipe = subprocess.PIPE
+        running = [
+            # (two at once: most of the time one core has nothing to do)
+            subprocess.Popen(
+                [*command, *map(str, half)], env=environment, cwd=scratch, stdout=pipe, text=True
+            )
+            for half in (copies[::2], copies[1::2])
+            if half
+        ]
+        said = [half.communicate()[0] for half in running]
+    if any(half.returncode for half in running):
+        raise NotValid("\n".join(said))
+    return "\n".join(said)
+
+
+def _scale(source: Path, target: Path, parameters: dict[str, Any]) -> None:
+    """A copy of a notebook with other parameters; its stored outputs stay."""
+    from papermill.iorw import load_notebook_node, write_ipynb
+    from papermill.parameterize import parameterize_notebook
+
+    notebook = parameterize_notebook(load_notebook_node(str(source)), parameters)
+    marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
+    if not marked or not all(cell.outputs for cell in marked):
+        raise NotValid(f"{source.name} has no stored outputs that could be compared")
+    write_ipynb(notebook, str(target))
+
+
 def _execute(source: Path, target: Path, parameters: dict[str, Any], scratch: Path) -> None:
     """Execute one notebook in ``scratch`` and move it to its place when it is whole."""
     import papermill
@@ -181,6 +247,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], scratch: Pa
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags and "remove-cell" not in tags:
             tags.append("remove-cell")
+    freshness.stamp(notebook, parameters)
     nbformat.write(notebook, running)
     running.replace(target)
     print(f"{source.stem}: {time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import torch
 
 from lrnb import __version__, checks, data, experiments, metrics, objectives, provenance, store
 from lrnb.progress import shown_on_terminal
@@ -41,17 +42,22 @@ _seeds = click.option(
     metavar="K[,K…]",
     help="By default the profile's own.",
 )
+_chapters = click.option(
+    "--chapters", multiple=True, callback=_split, metavar="NN[,NN…]",
+    help="Beginnings of chapter names; by default all.",
+)  # fmt: skip
 
 
 class _Commands(click.Group):
     """Known errors are shown as one message, without a traceback."""
 
     def invoke(self, context: click.Context) -> object:
-        from lrnb.book import BuildFailed, ChapterFailed
+        from lrnb.book import BuildFailed, ChapterFailed, NotValid
 
+        known = (ValueError, OSError, FloatingPointError, BuildFailed, ChapterFailed, NotValid)
         try:
             return super().invoke(context)
-        except (ValueError, OSError, FloatingPointError, BuildFailed, ChapterFailed) as error:
+        except known as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -73,10 +79,7 @@ def main() -> None:
 @_profile
 @_datasets
 @_seeds
-@click.option(
-    "--chapters", multiple=True, callback=_split, metavar="NN[,NN…]",
-    help="Beginnings of chapter names; by default all.",
-)  # fmt: skip
+@_chapters
 @click.option(
     "--in-place",
     is_flag=True,
@@ -125,6 +128,20 @@ def build(profile: str | None) -> None:
     root = book.project_root()
     page = book.build(book.stage(root, profile) if profile else root)
     click.echo(f"The book is built. Open {page.as_uri()}")
+
+
+@main.command()
+@_chapters
+def validate(chapters: list[str]) -> None:
+    """Run the chapters at smoke scale under nbval: the facts they print must be those stored.
+
+    \b
+    Example: one chapter
+      lrnb validate --chapters 02
+    """
+    from lrnb import book
+
+    click.echo(book.validate(book.project_root(), chapters))
 
 
 @main.command()
@@ -192,7 +209,12 @@ def fetch(names: tuple[str, ...], net: str) -> None:
 
 
 @main.command()
-def doctor() -> None:
+@click.option(
+    "--release",
+    is_flag=True,
+    help="Fail unless the book can be published: its address set, its outputs of this very code.",
+)
+def doctor(release: bool) -> None:
     """Say what is installed, which device, data and weights were found, and what to do about the rest.
 
     \b
@@ -215,11 +237,16 @@ def doctor() -> None:
     for module, what in (
         ("papermill", "lrnb run"),
         ("jupyter_book", "lrnb build"),
-        ("nbval", "make test"),
+        ("nbval", "lrnb validate"),
     ):
         there = importlib.util.find_spec(module) is not None
         row(there, module, "installed" if there else "missing", f"needed by `{what}`: make setup")
-    row(True, "device", facts["device"])
+    row(
+        torch.cuda.is_available(),
+        "device",
+        facts["device"],
+        "no GPU: profiles smoke and quick take minutes, standard hours, paper days",
+    )
     for name in data.DATASETS:
         where = "embedded" if name in data.EMBEDDED else str(data.data_root())
         there = data.is_present(name)
@@ -236,26 +263,43 @@ def doctor() -> None:
     held = store.entries()
     size = sum(entry.size for entry in held)
     row(True, "store", f"{store.store_root()}: {len(held)} artefacts, {size / 1e6:.1f} MB")
-    row(*_repository())
+    of_book = _book_rows()
+    for good, subject, found, remedy in of_book:
+        row(good, subject, found, remedy)
     Console(soft_wrap=True).print(table)
+    if release and not all(good for good, *_ in of_book):
+        raise click.ClickException("the book cannot be published yet, see above")
 
 
-def _repository() -> tuple[bool, str, str, str]:
-    from lrnb.book import project_root
+def _book_rows() -> list[tuple[bool, str, str, str]]:
+    """What publishing needs: the address in every place, and outputs of the present code."""
+    from lrnb import book, freshness
 
     try:
-        config = project_root() / "_config.yml"
+        root = book.project_root()
     except FileNotFoundError:
-        return False, "book", "not in a clone", "change to a clone for `lrnb run` and `lrnb build`"
-    line = next(li for li in config.read_text().splitlines() if li.strip().startswith("url:"))
-    url = line.split(":", 1)[1].strip()
-    published = "your-account" not in url
-    return (
-        published,
-        "repository",
-        url,
-        f"launch links need repository.url in {config.name} to be set",
-    )
+        return [(False, "book", "not in a clone", "change to one for `lrnb run` and `lrnb build`")]
+    url, branch = book.repository(root)
+    rows = [
+        (
+            "your-account" not in url,
+            "repository",
+            url,
+            "set repository.url in _config.yml, and the setup cell of each notebook alike",
+        )
+    ]
+    wanted = f"git+{url}@{branch}"
+    for chapter in book.chapters(root):
+        if wanted not in chapter.read_text(encoding="utf-8"):
+            remedy = f"its setup cell must install from {wanted}, as _config.yml says"
+            rows.append((False, chapter.name, "installs lrnb from elsewhere", remedy))
+    for found in freshness.check(book.chapters(root)):
+        if not found.own:
+            rows.append((False, found.notebook, "its code is not what made it", found.refresh))
+        elif not found.package:
+            made = f"made with {found.made_with}; the package moved on"
+            rows.append((False, found.notebook, made, found.refresh))
+    return rows
 
 
 @main.group(invoke_without_command=True)

@@ -3,26 +3,21 @@
 import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import nbformat
 import pandas as pd
-import papermill
 import pytest
 from click.testing import CliRunner
 
-from lrnb import book
+from lrnb import book, freshness
 from lrnb.cli import main
-from lrnb.experiments import PROFILES
 from lrnb.results import glue
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = book.chapters(ROOT)
-SMOKE = {"profile": "smoke", "datasets": list(PROFILES["smoke"].datasets), "seeds": [0]}
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +205,11 @@ def test_in_place_writes_outputs_without_the_injected_cell(tmp_path):
     after = nbformat.read(tracked, as_version=4)
     assert [c.source for c in after.cells] == [c.source for c in cells]
     assert after.cells[1].outputs[0].text == "smoke [3]\n"
+    (fresh,) = freshness.check([tracked])
+    assert fresh.own and fresh.package
+    assert fresh.refresh == (
+        "lrnb run --chapters 01 --profile smoke --datasets digits,shapes --seeds 3 --in-place"
+    )
     assert "papermill" not in after.metadata
     assert (tmp_path / "results" / "smoke" / "01_a.csv").read_text() == "smoke"
 
@@ -243,36 +243,45 @@ def test_staging_follows_newer_sources_and_keeps_newer_runs(tmp_path):
     assert staged.read_text() == "new"
 
 
-def test_nbval_over_the_committed_notebooks_at_smoke_scale(built, home, tmp_path):
-    """Marked cells print facts that hold at any scale; they must equal what is committed."""
-    compared, files = 0, []
-    for chapter in CHAPTERS:
-        notebook = papermill.iorw.load_notebook_node(str(chapter))
-        scaled = papermill.parameterize.parameterize_notebook(notebook, SMOKE)
-        marked = [c for c in scaled.cells if "NBVAL_CHECK_OUTPUT" in c.source]
-        assert marked and all(c.outputs for c in marked), (
-            f"{chapter.name} is committed without outputs"
-        )
-        compared += len(marked)
-        files.append(tmp_path / chapter.name)
-        papermill.iorw.write_ipynb(scaled, str(files[-1]))
-    assert compared >= len(CHAPTERS)
+def test_the_facts_in_the_committed_notebooks_hold_at_smoke_scale(built, home, monkeypatch):
     # what this very code computed for the built chapters is not computed again
-    results = shutil.copytree(built / "results" / "smoke", tmp_path / "results")
-    environment = os.environ | {"LRNB_RESULTS": str(results), "LRNB_HOME": str(home)}
-    command = [sys.executable, "-m", "pytest", "--nbval-lax", "-p", "no:cacheprovider"]
-    halves = [
-        subprocess.Popen(
-            [*command, *map(str, half)],
-            env=environment,
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for half in (files[::2], files[1::2])
-    ]
-    shown = [half.communicate()[0] for half in halves]
-    assert [half.returncode for half in halves] == [0, 0], "\n".join(shown)
+    monkeypatch.setenv("LRNB_HOME", str(home))
+    assert "passed" in book.validate(ROOT)
+
+
+def test_validation_notices_a_broken_attack(tmp_path, monkeypatch):
+    broken = shutil.copytree(ROOT / "lrnb", tmp_path / "lrnb") / "attacks.py"
+    code = broken.read_text()
+    upwards = "loss = self.score(self.decode(codes + delta), reference)"
+    assert code.count(upwards) == 1
+    broken.write_text(code.replace(upwards, upwards.replace("= self", "= -self")))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(book.NotValid, match="attack beats noise"):
+        book.validate(ROOT, ["02"])
+
+
+def test_a_notebook_without_outputs_is_not_valid(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    cell = nbformat.v4.new_code_cell("# NBVAL_CHECK_OUTPUT\nprint(1)")
+    nbformat.write(notebook_of(cell), tmp_path / "notebooks" / "01_a.ipynb")
+    with pytest.raises(book.NotValid, match="01_a"):
+        book.validate(tmp_path)
+
+
+def test_setup_cells_install_from_the_configured_address():
+    url, branch = book.repository(ROOT)
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(chapter, as_version=4)
+        (setup,) = [c.source for c in notebook.cells if "%pip" in c.source]
+        assert f"git+{url}@{branch}" in setup, chapter.name
+        installs = [line for line in setup.splitlines() if "%pip" in line]
+        assert all("--no-deps" in line for line in installs), chapter.name  # Colab's torch stays
+
+
+def test_outputs_are_those_of_the_notebooks_own_code():
+    stale = [found for found in freshness.check(CHAPTERS) if not found.own]
+    told = "\n".join(f"{found.notebook}: {found.refresh}" for found in stale)
+    assert not stale, f"code has changed since the outputs were made; refresh with\n{told}"
 
 
 def test_notebooks_hold_no_myst_and_one_parameters_cell():

@@ -2,10 +2,11 @@
 
 import os
 
+import nbformat
 import pytest
 from click.testing import CliRunner
 
-from lrnb import metrics, store
+from lrnb import freshness, metrics, store
 from lrnb.cli import main
 
 
@@ -13,7 +14,9 @@ def lrnb(*arguments):
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.mark.parametrize("command", ["run", "build", "train", "fetch", "doctor", "models"])
+@pytest.mark.parametrize(
+    "command", ["run", "build", "validate", "train", "fetch", "doctor", "models"]
+)
 def test_help_has_an_example(command):
     shown = lrnb(command, "--help")
     assert shown.exit_code == 0
@@ -56,7 +59,7 @@ def test_relative_places_are_relative_to_where_the_command_was_typed(tmp_path, m
     ("arguments", "message"),
     [
         (["run", "--datasets", "minst"], "Did you mean 'mnist'?"),
-        (["run", "--chapters", "09"], "chapters='09'"),
+        (["run", "--chapters", "99"], "chapters='99'"),
         (["run", "--seeds", "x"], "whole number"),
         (["run", "--profile", "quik"], "'quik' is not one of"),
         (["fetch", "mnits"], "Did you mean 'mnist'?"),
@@ -93,3 +96,31 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
 
 def test_fetching_what_is_embedded():
     assert "digits: embedded" in lrnb("fetch", "digits").output
+
+
+def test_a_release_needs_an_address_agreeing_cells_and_fresh_outputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "_toc.yml").touch()
+    config = tmp_path / "_config.yml"
+    config.write_text("repository:\n  url: https://example.org/me/book\n  branch: main\n")
+    cell = nbformat.v4.new_code_cell("%pip install git+https://example.org/me/book@main")
+    made = nbformat.v4.new_notebook(cells=[cell])
+    freshness.stamp(made, {"profile": "smoke"})
+    nbformat.write(made, tmp_path / "notebooks" / "01_a.ipynb")
+    assert lrnb("doctor", "--release").exit_code == 0
+
+    config.write_text(config.read_text().replace("me", "you"))
+    shown = lrnb("doctor", "--release")
+    assert shown.exit_code == 1 and "installs lrnb from elsewhere" in shown.output
+
+    config.write_text(config.read_text().replace("you/book", "your-account/book"))
+    assert "set repository.url" in lrnb("doctor", "--release").output
+
+    config.write_text("repository:\n  url: https://example.org/me/book\n  branch: main\n")
+    made.cells[0].source += "  # changed"
+    nbformat.write(made, tmp_path / "notebooks" / "01_a.ipynb")
+    shown = lrnb("doctor", "--release")
+    assert shown.exit_code == 1 and "--chapters 01 --profile smoke --in-place" in shown.output
+    assert lrnb("doctor").exit_code == 0

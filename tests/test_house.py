@@ -18,7 +18,7 @@ FLOORS = [
     {"robustness"},
     {"comparison", "defence", "geometry", "shift", "strength", "sweep"},
     {"figures", "results"},
-    {"claims"},
+    {"claims", "freshness"},
     {"book", "cli"},
 ]
 MODULES = sorted(p for p in Path(lrnb.__file__).parent.glob("*.py") if p.stem != "__init__")
