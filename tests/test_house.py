@@ -17,7 +17,7 @@ FLOORS = [
     {"experiments"},
     {"robustness"},
     {"comparison", "defence", "geometry", "shift", "strength", "sweep"},
-    {"figures", "results"},
+    {"figures", "results", "scrubber"},
     {"claims", "freshness"},
     {"book", "cli"},
 ]

@@ -1,0 +1,50 @@
+"""The slider over ε: its pictures are the attack's, its texts computed."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lrnb import attack, metrics
+from lrnb.scrubber import scrubbers
+
+
+@pytest.fixture(scope="module")
+def hit():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(4, 32 * 32, generator=generator)
+    codes = torch.randn(10, 4, generator=generator)
+    return attack(lambda z: (z @ weight).sigmoid().view(-1, 1, 32, 32), codes, eps=[0.5, 1.0])
+
+
+def pictures(page):
+    sources = re.findall(r"<img[^>]*base64,([^\"]+)\"", page)
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(s)))) for s in sources]
+
+
+def test_pictures_are_the_clean_and_the_attacked_images(hit):
+    above, *steps = pictures(scrubbers({"digits": hit})._repr_html_())
+    assert np.array_equal(above, steps[0]) and len(steps) == 1 + len(hit.eps)
+    for step, images in zip(steps[1:], hit.images, strict=True):
+        assert step.shape == (32, 8 * 32)
+        third = (images[2, 0].numpy() * 255).round()
+        assert np.abs(step[:, 64:96] - third).max() <= 1
+
+
+def test_one_step_is_shown_and_told_in_numbers_of_the_run(hit):
+    page = scrubbers({"digits": hit})._repr_html_()
+    shown = [tag for tag in re.findall(r"<img[^>]*data-step[^>]*?src", page) if "hidden" not in tag]
+    assert len(shown) == 1
+    damage = float((1 - metrics.ssim(hit.images[0, :8], hit.clean[:8])).mean())
+    assert f"attacked decodings at ε = 0.5, 1 − SSIM = {damage:.2f}" in shown[0]
+    assert f"<output>ε = 0.5, 1 − SSIM = {damage:.2f}</output>" in page
+
+
+def test_a_slider_for_each_data_set_and_nothing_from_elsewhere(hit):
+    page = scrubbers({"digits": hit, "shapes": hit})._repr_html_()
+    assert page.count('type="range"') == 2 and "Shapes" in page
+    assert "http" not in page and "<script" not in page
