@@ -24,6 +24,7 @@ from lrnb.experiments import get_profile
 from lrnb.progress import track
 
 _STAGED = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "_static")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".png", ".svg")
 
 
@@ -157,16 +158,58 @@ def build(source: Path) -> Path:
     for notebook in chapters(source):
         _refuse_errors(notebook)
     shutil.rmtree(source / "_build" / "html", ignore_errors=True)
+    _jupyter_book(source, "html", "-n", "-W", "--keep-going")
+    return source / "_build" / "html" / "index.html"
+
+
+def build_pdf(source: Path) -> Path:
+    """Build the book in a folder as one PDF, printed by Chromium; return its path.
+
+    Raises:
+        FileNotFoundError: there is no Chromium or Chrome.
+        BuildFailed: Sphinx reported errors, a stored output is an error, or nothing was printed.
+    """
+    browser = chromium()
+    if browser is None:
+        raise FileNotFoundError(
+            f"the PDF is printed by Chromium; looked for {', '.join(_BROWSERS)} on the PATH"
+        )
+    for notebook in chapters(source):
+        _refuse_errors(notebook)
+    built = source / "_build" / "singlehtml"
+    shutil.rmtree(built, ignore_errors=True)
+    _jupyter_book(source, "singlehtml")
+    # its links are those of a page at the top, but it is put where the first page's source is
+    contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
+    shutil.copy2(built / f"{contents['root']}.html", built / "whole.html")
+    pdf = source / "_build" / "book.pdf"
+    pdf.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
+        # (it cannot shut itself in where it runs as root, in a container)
+        command += ["--no-sandbox"] * (hasattr(os, "geteuid") and os.geteuid() == 0)
+        command += [f"--user-data-dir={scratch}", "--virtual-time-budget=60000"]
+        command += [f"--print-to-pdf={pdf}", (built / "whole.html").as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True)
+    if not pdf.is_file():
+        raise BuildFailed(f"{browser} printed nothing:\n{done.stderr}")
+    return pdf
+
+
+def chromium() -> str | None:
+    """Path of a Chromium or Chrome on this machine, if there is one."""
+    found = (shutil.which(name) for name in _BROWSERS)
+    return next((path for path in found if path), None)
+
+
+def _jupyter_book(source: Path, builder: str, *options: str) -> None:
     start = "from jupyter_book.cli.main import main; main()"
-    strict = ["-n", "-W", "--keep-going", "-q"]
-    command = [sys.executable, "-c", start, "build", str(source), *strict]
-    done = subprocess.run(command, capture_output=True, text=True)
-    page = source / "_build" / "html" / "index.html"
-    if done.returncode or not page.is_file():
+    command = [sys.executable, "-c", start, "build", str(source), "--builder", builder, "-q"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True)
+    if done.returncode or not (source / "_build" / builder / "index.html").is_file():
         said = (done.stdout + done.stderr).splitlines()
         reasons = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-40:]
         raise BuildFailed(f"jupyter-book could not build {source}:\n" + "\n".join(reasons))
-    return page
 
 
 def validate(root: Path, chosen: Sequence[str] = ()) -> str:

@@ -116,17 +116,20 @@ def run(
     "--profile", type=_PROFILES, default=None,
     help="Build the book of this profile's run; without it, the one in the repository.",
 )  # fmt: skip
-def build(profile: str | None) -> None:
+@click.option("--pdf", is_flag=True, help="One PDF instead, printed by Chromium.")
+def build(profile: str | None, pdf: bool) -> None:
     """Build the book's HTML with warnings as errors, and say where to open it.
 
     \b
-    Example: the book of the last quick run
+    Example: the book of the last quick run; the committed one as a PDF
       lrnb build --profile quick
+      lrnb build --pdf
     """
     from lrnb import book
 
     root = book.project_root()
-    page = book.build(book.stage(root, profile) if profile else root)
+    source = book.stage(root, profile) if profile else root
+    page = book.build_pdf(source) if pdf else book.build(source)
     click.echo(f"The book is built. Open {page.as_uri()}")
 
 

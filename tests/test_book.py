@@ -71,6 +71,13 @@ def test_no_output_holds_an_error_a_warning_or_progress(built):
                 assert " left" not in str(output.get("text", "")), output
 
 
+def test_the_book_can_be_had_as_one_pdf(built):
+    if book.chromium() is None:
+        pytest.skip("no Chromium on this machine, which prints the PDF")
+    pdf = book.build_pdf(built).read_bytes()
+    assert pdf.startswith(b"%PDF") and len(pdf) > 1_000_000  # with its figures
+
+
 def test_tracked_notebooks_are_untouched(built, clone):
     for chapter in CHAPTERS:
         assert (clone / "notebooks" / chapter.name).read_bytes() == chapter.read_bytes()
