@@ -243,13 +243,19 @@ def glue(name: str, value: float | int | str) -> None:
         raise ValueError(f"value is {type(value).__name__}; a number or a string is accepted")
     if isinstance(value, float):
         value = float(value)  # NumPy's floats are Python's too, but their repr names NumPy
-    display = _display()
+    _glue(name, "text/plain", repr(value))
+
+
+def glue_html(name: str, page: str) -> None:
+    """Keep HTML in the notebook under a name, for the book's other pages (`glue`)."""
+    _glue(name, "text/html", page)
+
+
+def _glue(name: str, kind: str, content: str) -> None:
+    display, prefix = _display(), "application/papermill.record/"
     if display is not None:
-        display(
-            {"application/papermill.record/text/plain": repr(value)},
-            metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
-            raw=True,
-        )
+        about = {"scrapbook": {"name": name, "mime_prefix": prefix}}
+        display({prefix + kind: content}, metadata=about, raw=True)
 
 
 def _display() -> Any:

@@ -17,7 +17,7 @@ FLOORS = [
     {"experiments"},
     {"robustness"},
     {"comparison", "defence", "geometry", "shift", "strength", "sweep"},
-    {"figures", "results", "scrubber"},
+    {"figures", "results", "pictures"},
     {"claims", "freshness"},
     {"book", "cli"},
 ]

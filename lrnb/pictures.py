@@ -1,4 +1,4 @@
-"""A slider over ε for a page: drag it, and watch decodings break. No server, no library."""
+"""Pictures of decodings as HTML: side by side, or under a slider over ε. No server, no library."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lrnb import metrics
 from lrnb.attacks import Attack
 from lrnb.names import DATASET_NAMES
 
-_SHOWN, _WIDEST = 8, 720  # images in a row; pixels of the page
+_SHOWN, _BESIDE, _WIDEST = 8, 5, 720  # images in a row, and in one of several blocks; pixels
 _TURN = (
     "const s=this.closest('.lrnb-scrubber');"
     "s.querySelectorAll('img[data-step]').forEach(i=>{i.hidden=i.dataset.step!==this.value});"
@@ -26,19 +26,34 @@ _TURN = (
 
 
 @dataclass(frozen=True)
-class Scrubbers:
-    """HTML that a notebook displays."""
+class Page:
+    """HTML that a notebook displays; `told` stands for it where HTML is not shown."""
 
     html: str
+    told: str
 
     def _repr_html_(self) -> str:
         return self.html
 
     def __repr__(self) -> str:
-        return "A slider over ε for each data set, on the rendered page."
+        return self.told
 
 
-def scrubbers(hits: Mapping[str, Attack]) -> Scrubbers:
+def side_by_side(decodings: Mapping[str, Mapping[str, Tensor]]) -> Page:
+    """A block a data set, in it a row of images for each name; the first row is the reference.
+
+    Beside a name, and in the alternative text of its row, stands the mean damage, 1 − SSIM, of the
+    images shown.
+
+    Args:
+        decodings: data set → row name → images [N, C, S, S] in [0, 1] of the same codes.
+    """
+    blocks = "".join(_block(DATASET_NAMES[d], rows) for d, rows in decodings.items())
+    page = f'<div style="display:flex;flex-wrap:wrap;gap:1em;margin:1em 0">{blocks}</div>'
+    return Page(page, "Decodings side by side, on the rendered page.")
+
+
+def scrubbers(hits: Mapping[str, Attack]) -> Page:
     """One slider a data set: above the clean decodings, below the attacked ones at the ε chosen.
 
     The arrow keys move it, too. Every picture is in the page itself and has an alternative text
@@ -47,15 +62,34 @@ def scrubbers(hits: Mapping[str, Attack]) -> Scrubbers:
     Args:
         hits: by data set, with images [E, N, C, S, S] in [0, 1].
     """
-    return Scrubbers("\n".join(_scrubber(DATASET_NAMES[d], hit) for d, hit in hits.items()))
+    page = "\n".join(_scrubber(DATASET_NAMES[d], hit) for d, hit in hits.items())
+    return Page(page, "A slider over ε for each data set, on the rendered page.")
+
+
+def _block(name: str, rows: Mapping[str, Tensor]) -> str:
+    reference, *_ = (images[:_BESIDE] for images in rows.values())
+    lines = []
+    for k, (row, images) in enumerate(rows.items()):
+        damage = f"1 − SSIM = {_damage(images[:_BESIDE], reference):.2f}"
+        told = f"{row}, {damage}" if k else row
+        lines += [f"<div>{html.escape(told)}</div>", _strip(images[:_BESIDE], f"{name}, {told}")]
+    inside = "".join(lines)
+    heading = f"<strong>{html.escape(name)}</strong>"
+    return f'<div style="flex:1 1 13em;min-width:0;max-width:24em">{heading}{inside}</div>'
+
+
+def _damage(images: Tensor, reference: Tensor) -> float:
+    return float((1 - metrics.ssim(images, reference)).mean())
 
 
 def _scrubber(name: str, hit: Attack) -> str:
     clean = hit.clean[:_SHOWN]
     steps = [clean, *(images[:_SHOWN] for images in hit.images)]
     eps = [0.0, *hit.eps.tolist()]
-    damage = [float((1 - metrics.ssim(images, clean)).mean()) for images in steps]
-    told = [f"ε = {e:.3g}, 1 − SSIM = {m:.2f}" for e, m in zip(eps, damage, strict=True)]
+    told = [
+        f"ε = {e:.3g}, 1 − SSIM = {_damage(images, clean):.2f}"
+        for e, images in zip(eps, steps, strict=True)
+    ]
     start = len(eps) // 2
     rows = [
         _strip(images, f"{name}, attacked decodings at {text}", step=k, hidden=k != start)

@@ -1,4 +1,4 @@
-"""The slider over ε: its pictures are the attack's, its texts computed."""
+"""Pictures on pages are those of the attack, their texts computed."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from lrnb import attack, metrics
-from lrnb.scrubber import scrubbers
+from lrnb.pictures import scrubbers, side_by_side
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,13 @@ def test_a_slider_for_each_data_set_and_nothing_from_elsewhere(hit):
     page = scrubbers({"digits": hit, "shapes": hit})._repr_html_()
     assert page.count('type="range"') == 2 and "Shapes" in page
     assert "http" not in page and "<script" not in page
+
+
+def test_side_by_side_shows_each_row_and_tells_its_damage(hit):
+    rows = {"clean": hit.clean, "attack, ε = 1": hit.images[-1]}
+    page = side_by_side({"digits": rows})._repr_html_()
+    clean, attacked = pictures(page)
+    assert clean.shape == (32, 5 * 32) and not np.array_equal(clean, attacked)
+    damage = float((1 - metrics.ssim(hit.images[-1, :5], hit.clean[:5])).mean())
+    assert page.count(f"attack, ε = 1, 1 − SSIM = {damage:.2f}") == 2  # beside it and as its alt
+    assert "Digits, clean" in page
