@@ -9,6 +9,7 @@ FAMILY_NAMES = {
     "ae": "AE", "vae": "VAE", "tcvae": "β-TCVAE", "dae_kl": "DAE-KL", "dae_mmd": "DAE-MMD",
     "dae_swt": "DAE-SWT", "vae_adv": "VAE, adversarial",
 }  # fmt: skip
+SWEEP_NAMES = {"tcvae": "β-TCVAE", "vae": "β-VAE"}  # as β grows, a VAE is a β-VAE
 FORM_NAMES = {"trades": "added term", "maxmin": "max–min"}
 NORM_NAMES = {"l2": "L2", "linf": "L∞"}
 NAMES = (
