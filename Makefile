@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test validate release bench setup lint lock clean
+.PHONY: book test validate colab release bench setup lint lock clean
 
 book: setup
 	$(BIN)/lrnb run --profile quick
@@ -16,6 +16,10 @@ test: lint
 # the facts that the committed notebooks print, against a fresh run at smoke scale
 validate: setup
 	$(BIN)/lrnb validate
+
+# each notebook alone, as on Colab, in an environment with the versions of its runtime
+colab: setup .colab/ready
+	$(BIN)/pytest tests/test_colab.py
 
 # may the book be published? its outputs must come from this very code
 release: test
@@ -41,10 +45,15 @@ setup: .venv/ready
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
+.colab/ready: tests/colab.txt
+	test -x .colab/bin/python || $(PYTHON) -m venv .colab
+	$(BIN)/uv pip install --quiet --python .colab/bin/python -r tests/colab.txt
+	touch $@
+
 # renew the locked versions; the file holds hashes and no download address
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --upgrade \
 		--generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf _build .venv
+	rm -rf _build .venv .colab
