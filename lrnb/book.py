@@ -5,6 +5,7 @@ The tracked notebooks are never touched by a run, unless it is asked to write in
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import shutil
@@ -290,10 +291,32 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], scratch: Pa
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags and "remove-cell" not in tags:
             tags.append("remove-cell")
+    _tell_figures(notebook)
     freshness.stamp(notebook, parameters)
     nbformat.write(notebook, running)
     running.replace(target)
     print(f"{source.stem}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def _tell_figures(notebook: nbformat.NotebookNode) -> None:
+    """Write each figure's alternative text from the numbers that the notebook glued.
+
+    A figure's cell has the text under "alt" in its metadata, with ``{name:format}`` for numbers.
+    """
+    glued = {}
+    for output in (o for cell in notebook.cells for o in cell.get("outputs", [])):
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name")
+        told = output.get("data", {}).get("application/papermill.record/text/plain")
+        if name and told:
+            glued[name] = float(told) if told in ("nan", "inf", "-inf") else ast.literal_eval(told)
+    for cell in notebook.cells:
+        if "alt" in cell.metadata:
+            try:
+                cell.metadata["mystnb"]["image"]["alt"] = cell.metadata["alt"].format_map(glued)
+            except (KeyError, ValueError) as error:
+                raise ChapterFailed(
+                    f"no value for the alternative text {cell.metadata['alt']!r}: {error!r}"
+                ) from error
 
 
 def _copy(source: Path, target: Path) -> None:

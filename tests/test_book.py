@@ -1,5 +1,6 @@
 """The book: chapters run at smoke scale, nbval agrees with what is committed, the pages build."""
 
+import html
 import os
 import re
 import shutil
@@ -298,6 +299,29 @@ def test_notebooks_hold_no_myst_and_one_parameters_cell():
         assert len(tagged) == 1
         text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
         assert not re.search(r"\{[a-z:]+\}`|^:::|```\{", text, flags=re.M)
+
+
+def test_alternative_texts_hold_numbers_of_the_run(built):
+    told = 0
+    for chapter in CHAPTERS:
+        notebook = nbformat.read(built / "notebooks" / chapter.name, as_version=4)
+        page = (built / "_build" / "html" / "notebooks" / f"{chapter.stem}.html").read_text()
+        for cell in (c for c in notebook.cells if "alt" in c.metadata):
+            alt = cell.metadata["mystnb"]["image"]["alt"]
+            assert "{" in cell.metadata["alt"] and "{" not in alt
+            assert html.escape(alt) in page
+            told += 1
+    assert told >= 15
+
+
+def test_an_alternative_text_without_its_number_stops_the_run(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    cell = nbformat.v4.new_code_cell("1", metadata={"alt": "A curve that ends at {missing:.2f}."})
+    cell.metadata["mystnb"] = {"image": {}}
+    first = nbformat.v4.new_code_cell("profile = 1", metadata={"tags": ["parameters"]})
+    nbformat.write(notebook_of(first, cell), tmp_path / "notebooks" / "01_a.ipynb")
+    with pytest.raises(book.ChapterFailed, match="missing"):
+        book.run(tmp_path, profile="smoke")
 
 
 def test_glue_refuses_what_cannot_be_formatted():
