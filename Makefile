@@ -9,7 +9,8 @@ book: setup
 	$(BIN)/lrnb run --profile quick
 	$(BIN)/lrnb build --profile quick
 
-# lint and types, then unit tests, the chapters at smoke scale under nbval, and a build of the book
+# lint and types, then unit tests, the chapters at smoke scale under nbval, a build of the book, and
+# its pages in Chromium where there is one
 test: lint
 	$(BIN)/pytest
 
