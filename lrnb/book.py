@@ -24,8 +24,8 @@ from lrnb import checks, data, freshness
 from lrnb.experiments import get_profile
 from lrnb.progress import track
 
-_STAGED = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "_static")
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+STAGED = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "_static")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".png", ".svg")
 
 
@@ -134,7 +134,7 @@ def stage(root: Path, profile: str) -> Path:
     Chapters that were executed there, and their tables, stay unless the tracked ones are newer.
     """
     staged = root / "_build" / profile
-    for name in _STAGED:
+    for name in STAGED:
         source = root / name
         kept = name in ("notebooks", "results")
         if source.is_dir() and not kept:
@@ -173,7 +173,7 @@ def build_pdf(source: Path) -> Path:
     browser = chromium()
     if browser is None:
         raise FileNotFoundError(
-            f"the PDF is printed by Chromium; looked for {', '.join(_BROWSERS)} on the PATH"
+            f"the PDF is printed by Chromium; looked for {', '.join(BROWSERS)} on the PATH"
         )
     for notebook in chapters(source):
         _refuse_errors(notebook)
@@ -199,7 +199,7 @@ def build_pdf(source: Path) -> Path:
 
 def chromium() -> str | None:
     """Path of a Chromium or Chrome on this machine, if there is one."""
-    found = (shutil.which(name) for name in _BROWSERS)
+    found = (shutil.which(name) for name in BROWSERS)
     return next((path for path in found if path), None)
 
 

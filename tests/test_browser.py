@@ -14,8 +14,7 @@ from playwright.sync_api import expect, sync_playwright
 from lrnb import book
 
 ROOT = Path(__file__).parents[1]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+CHROMIUM = book.chromium()
 PAGES = [*re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text()), "search"]
 CHAPTER = "notebooks/02_untargeted_attack"
 DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
@@ -23,7 +22,7 @@ DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
 
 if CHROMIUM is None:
-    reason = f"no browser: none of {', '.join(BROWSERS)} is on the PATH"
+    reason = f"no browser: none of {', '.join(book.BROWSERS)} is on the PATH"
     pytest.skip(reason, allow_module_level=True)
 
 
@@ -36,7 +35,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 def html(tmp_path_factory):
     """The book of the repository, built from a copy."""
     root = tmp_path_factory.mktemp("book")
-    for name in book._STAGED:
+    for name in book.STAGED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, root / name)
     return book.build(root).parent
