@@ -116,7 +116,7 @@ class Profile:
 
 
 _QUICK = Profile(
-    "quick", ("digits", "shapes"), (0,), n_train=1000, n_test=256, epochs=8, batch_size=32,
+    "quick", ("digits", "shapes"), (0,), n_train=800, n_test=256, epochs=8, batch_size=32,
     learning_rate=3e-3, width=16, n_attack=32, eps_count=8, steps=10, restarts=4,
     adv_steps=2, decides=False,
 )  # fmt: skip
