@@ -111,12 +111,16 @@ def _strip(images: Tensor, alt: str, *, step: int | None = None, hidden: bool = 
     row = torch.cat(list(images.detach().cpu()), dim=2).clamp(0, 1).mul(255).round().byte()
     pixels = row.permute(1, 2, 0).numpy()
     stream = io.BytesIO()
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-    picture.save(stream, "PNG", optimize=True)
+    if pixels.shape[2] == 1:
+        kind = "png"
+        Image.fromarray(pixels[..., 0]).save(stream, kind, optimize=True)
+    else:  # photographs, which PNG makes several times larger
+        kind = "jpeg"
+        Image.fromarray(pixels).save(stream, kind, quality=95, subsampling=0)
     source = base64.b64encode(stream.getvalue()).decode()
     of_step = "" if step is None else f' data-step="{step}"'
     return (
         f'<img class="dark-light" alt="{html.escape(alt)}"{of_step}{" hidden" * hidden}'
         ' style="width:100%;image-rendering:pixelated;margin:2px 0"'
-        f' src="data:image/png;base64,{source}">'
+        f' src="data:image/{kind};base64,{source}">'
     )

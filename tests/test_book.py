@@ -297,6 +297,7 @@ def test_notebooks_hold_no_myst_and_one_parameters_cell():
         notebook = nbformat.read(chapter, as_version=4)
         tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
         assert len(tagged) == 1
+        assert chapter.stat().st_size < 2_000_000, chapter.name
         text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
         assert not re.search(r"\{[a-z:]+\}`|^:::|```\{", text, flags=re.M)
 

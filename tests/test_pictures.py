@@ -58,3 +58,13 @@ def test_side_by_side_shows_each_row_and_tells_its_damage(hit):
     damage = float((1 - metrics.ssim(hit.images[-1, :5], hit.clean[:5])).mean())
     assert page.count(f"attack, ε = 1, 1 − SSIM = {damage:.2f}") == 2  # beside it and as its alt
     assert "Digits, clean" in page
+
+
+def test_photographs_stay_near_to_what_they_were():
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(5, 3, 8, 8, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=64, mode="bilinear").clamp(0, 1)
+    (shown,) = pictures(side_by_side({"celeba": {"clean": images}})._repr_html_())
+    assert shown.shape == (64, 5 * 64, 3)
+    first = images[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(shown[:, :64].astype(float) - first).mean() < 2
