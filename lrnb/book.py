@@ -260,7 +260,8 @@ def _scale(source: Path, target: Path, parameters: dict[str, Any]) -> None:
     from papermill.iorw import load_notebook_node, write_ipynb
     from papermill.parameterize import parameterize_notebook
 
-    notebook = parameterize_notebook(load_notebook_node(str(source)), parameters)
+    notebook = load_notebook_node(str(source))
+    notebook = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
     marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
     if not marked or not all(cell.outputs for cell in marked):
         raise NotValid(f"{source.name} has no stored outputs that could be compared")

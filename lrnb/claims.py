@@ -148,17 +148,17 @@ def _effects(judged: pd.DataFrame, reading: str) -> str:
 
 
 def sentence(claim: Claim, judged: pd.DataFrame) -> str:
-    """The verdict in Markdown: the claim's, and whether it survives the control."""
+    """The verdict in Markdown: the claim's, and that of its control."""
     found, control = verdict(judged), verdict(judged, "control")
-    survives = {
-        REPRODUCED: "It survives the control",
-        PARTLY: "It survives the control in part",
-        NOT: "It does not survive the control",
-        SMALL: "Whether it survives the control is too small to say",
+    controlled = {
+        REPRODUCED: "Under the control it holds",
+        PARTLY: "Under the control it holds in part",
+        NOT: "Under the control it does not hold",
+        SMALL: "Whether it holds under the control is too small to say",
     }[control]
     return (
         f"{BADGES[found]} **{claim.title}: {found}.** {_effects(judged, 'claim')} "
-        f"({claim.statistic}).\n> {BADGES[control]} {survives}: "
+        f"({claim.statistic}).\n> {BADGES[control]} {controlled}: "
         f"{_effects(judged, 'control')} ({claim.control})."
     )
 
