@@ -146,14 +146,23 @@ def explain_lpips() -> None:
 
 
 def colophon(table: Path) -> None:
-    """Display where a saved table is, and the time, machine and code behind this page."""
+    """Display where a chapter's saved tables are, and the time, machine and code behind its page.
+
+    Args:
+        table: the chapter's main one; others have its name and more.
+    """
     origin = json.loads(table.with_suffix(".json").read_text())
     about, made = origin["parameters"], origin["environment"]
-    base = f"../results/{about['profile']}/{table.stem}"
+    base = f"../results/{about['profile']}"
+    tables = [table, *sorted(table.parent.glob(f"{table.stem}-*.csv"))]
+    links = [
+        f"[{t.name}]({base}/{t.stem}.csv), made by [{t.stem}.json]({base}/{t.stem}.json)"
+        for t in tables
+    ]
     lines = [
         "| | |",
         "|:--|:--|",
-        f"| Table behind the figures | [{table.name}]({base}.csv), made by [{table.stem}.json]({base}.json) |",
+        f"| Data behind the figures | {'; '.join(links)} |",
         f"| Profile | {about['profile']} |",
         f"| Data sets, seeds | {', '.join(about['datasets'])}; seeds {', '.join(map(str, about['seeds']))} |",
         f"| Time | {origin['seconds']:.0f} s; models and attacks that were in the store took none |",

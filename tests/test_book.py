@@ -128,10 +128,13 @@ def test_links_inside_the_book_lead_somewhere(built):
     assert not broken
 
 
-def test_the_table_behind_the_figures_can_be_downloaded(built):
-    page = (built / "_build" / "html" / "notebooks" / "01_training.html").read_text()
-    (target,) = set(re.findall(r'href="([^"]*01_training\.csv)"', page))
-    assert (built / "_build" / "html" / "notebooks" / target).resolve().is_file()
+def test_every_table_of_a_chapter_can_be_downloaded_from_its_page(built):
+    for chapter in CHAPTERS:
+        page = built / "_build" / "html" / "notebooks" / f"{chapter.stem}.html"
+        offered = set(re.findall(r'href="([^"]*_downloads[^"]*\.csv)"', page.read_text()))
+        assert all((page.parent / unquote(target)).is_file() for target in offered)
+        tables = (built / "results" / "smoke").glob(f"{chapter.stem}*.csv")
+        assert {t.name for t in tables} <= {Path(target).name for target in offered}
 
 
 def test_figures_have_alt_text_and_keep_their_colours_in_the_dark(built):
