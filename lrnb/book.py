@@ -156,11 +156,7 @@ def build(source: Path) -> Path:
     Raises:
         BuildFailed: Sphinx reported errors or warnings, or a stored output is an error.
     """
-    for notebook in chapters(source):
-        _refuse_errors(notebook)
-    shutil.rmtree(source / "_build" / "html", ignore_errors=True)
-    _jupyter_book(source, "html", "-n", "-W", "--keep-going")
-    return source / "_build" / "html" / "index.html"
+    return _jupyter_book(source, "html", "-n", "-W", "--keep-going") / "index.html"
 
 
 def build_pdf(source: Path) -> Path:
@@ -175,11 +171,7 @@ def build_pdf(source: Path) -> Path:
         raise FileNotFoundError(
             f"the PDF is printed by Chromium; looked for {', '.join(BROWSERS)} on the PATH"
         )
-    for notebook in chapters(source):
-        _refuse_errors(notebook)
-    built = source / "_build" / "singlehtml"
-    shutil.rmtree(built, ignore_errors=True)
-    _jupyter_book(source, "singlehtml")
+    built = _jupyter_book(source, "singlehtml")
     # its links are those of a page at the top, but it is put where the first page's source is
     contents = yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))
     shutil.copy2(built / f"{contents['root']}.html", built / "whole.html")
@@ -203,14 +195,20 @@ def chromium() -> str | None:
     return next((path for path in found if path), None)
 
 
-def _jupyter_book(source: Path, builder: str, *options: str) -> None:
+def _jupyter_book(source: Path, builder: str, *options: str) -> Path:
+    """Build the book anew, unless a stored output is an error; return the folder it is built in."""
+    for notebook in chapters(source):
+        _refuse_errors(notebook)
+    built = source / "_build" / builder
+    shutil.rmtree(built, ignore_errors=True)
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(source), "--builder", builder, "-q"]
     done = subprocess.run([*command, *options], capture_output=True, text=True)
-    if done.returncode or not (source / "_build" / builder / "index.html").is_file():
+    if done.returncode or not (built / "index.html").is_file():
         said = (done.stdout + done.stderr).splitlines()
         reasons = [line for line in said if "WARNING" in line or "ERROR" in line] or said[-40:]
         raise BuildFailed(f"jupyter-book could not build {source}:\n" + "\n".join(reasons))
+    return built
 
 
 def validate(root: Path, chosen: Sequence[str] = ()) -> str:
@@ -230,9 +228,7 @@ def validate(root: Path, chosen: Sequence[str] = ()) -> str:
         NotValid: a fact did not hold, a cell failed, or a notebook has nothing to compare.
     """
     size = get_profile("smoke")
-    parameters = {
-        "profile": "smoke", "datasets": list(size.datasets), "seeds": list(size.seeds)
-    }  # fmt: skip
+    parameters = dict(profile=size.name, datasets=list(size.datasets), seeds=list(size.seeds))
     with tempfile.TemporaryDirectory() as scratch:
         copies = []
         for chapter in chapters(root, chosen):
@@ -240,12 +236,10 @@ def validate(root: Path, chosen: Sequence[str] = ()) -> str:
             _scale(chapter, copies[-1], parameters)
         environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
         command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
-        pipe = subprocess.PIPE
+        options: dict[str, Any] = dict(env=environment, stdout=subprocess.PIPE, text=True)
+        # two at once: most of the time one core has nothing to do
         running = [
-            # (two at once: most of the time one core has nothing to do)
-            subprocess.Popen(
-                [*command, *map(str, half)], env=environment, cwd=scratch, stdout=pipe, text=True
-            )
+            subprocess.Popen([*command, *map(str, half)], cwd=scratch, **options)
             for half in (copies[::2], copies[1::2])
             if half
         ]

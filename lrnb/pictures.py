@@ -67,12 +67,13 @@ def scrubbers(hits: Mapping[str, Attack]) -> Page:
 
 
 def _block(name: str, rows: Mapping[str, Tensor]) -> str:
-    reference, *_ = (images[:_BESIDE] for images in rows.values())
+    shown = {row: images[:_BESIDE] for row, images in rows.items()}
+    first = next(iter(shown))
     lines = []
-    for k, (row, images) in enumerate(rows.items()):
-        damage = f"1 − SSIM = {_damage(images[:_BESIDE], reference):.2f}"
-        told = f"{row}, {damage}" if k else row
-        lines += [f"<div>{html.escape(told)}</div>", _strip(images[:_BESIDE], f"{name}, {told}")]
+    for row, images in shown.items():
+        damage = f", 1 − SSIM = {_damage(images, shown[first]):.2f}"
+        told = row if row == first else row + damage
+        lines += [f"<div>{html.escape(told)}</div>", _strip(images, f"{name}, {told}")]
     inside = "".join(lines)
     heading = f"<strong>{html.escape(name)}</strong>"
     return f'<div style="flex:1 1 13em;min-width:0;max-width:24em">{heading}{inside}</div>'

@@ -47,8 +47,9 @@ def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Pa
     origin = {"chapter": chapter, "parameters": dict(parameters), "rows": len(table)}
     origin |= {"seconds": round(time.time() - _START, 1), "environment": provenance.environment()}
     origin |= {"costs": _costs()}
-    _replace(place / f"{chapter}.csv", table.to_csv(index=False, float_format="%.8g"))
+    # the table last: where there is one, what produced it is there as well
     _replace(place / f"{chapter}.json", json.dumps(origin, indent=1) + "\n")
+    _replace(place / f"{chapter}.csv", table.to_csv(index=False, float_format="%.8g"))
     return place / f"{chapter}.csv"
 
 

@@ -1,13 +1,14 @@
 """Every test has a store of its own; real data are used where LRNB_DATA has them."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 os.environ["CUDA_VISIBLE_DEVICES"] = ""  # what is asserted bit for bit is asserted of a processor
 
-from lrnb import data
+from lrnb import book, data
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +16,16 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LRNB_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LRNB_PROGRESS", str(tmp_path / "progress.jsonl"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the book is made of."""
+    source, root = Path(__file__).parents[1], tmp_path_factory.mktemp("copied")
+    for name in book.STAGED:
+        copy = shutil.copytree if (source / name).is_dir() else shutil.copy2
+        copy(source / name, root / name)
+    return root
 
 
 @pytest.fixture

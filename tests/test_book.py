@@ -28,20 +28,14 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory, home):
+def clone(copied, tmp_path_factory, home):
     """A copy of the project in which the chapters were run and the book built."""
-    root = tmp_path_factory.mktemp("clone")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy2(ROOT / name, root / name)
-    for name in ("book", "notebooks", "_static", "results"):
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name)
     patch = pytest.MonkeyPatch()
     patch.setenv("LRNB_HOME", str(home))
     # without the weights of LPIPS, as a newcomer has none
     patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-    patch.chdir(root)
-    yield root
+    patch.chdir(copied)
+    yield copied
     patch.undo()
 
 

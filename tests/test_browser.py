@@ -3,7 +3,6 @@
 import functools
 import http.server
 import re
-import shutil
 import threading
 from pathlib import Path
 
@@ -32,13 +31,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def html(tmp_path_factory):
+def html(copied):
     """The book of the repository, built from a copy."""
-    root = tmp_path_factory.mktemp("book")
-    for name in book.STAGED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-        copy(ROOT / name, root / name)
-    return book.build(root).parent
+    return book.build(copied).parent
 
 
 @pytest.fixture(scope="module")

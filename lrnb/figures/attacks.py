@@ -21,6 +21,7 @@ from lrnb.figures.style import (
     direct_labels,
     draw_line,
     eps_unit,
+    in_order,
     not_computed,
     panels,
     with_origin,
@@ -43,7 +44,8 @@ def damage_curves(table: pd.DataFrame, *, value: str = "damage") -> Figure:
         value: its column to draw.
     """
     curves = over_seeds(table, value)
-    datasets, metrics = _in_order(curves, DATASET_NAMES, METRIC_NAMES)
+    datasets = in_order(DATASET_NAMES, curves["dataset"])
+    metrics = in_order(METRIC_NAMES, curves["metric"])
     fig, axes = panels(len(metrics), len(datasets), height=2.3)
     unit = eps_unit(table)
     for (row, metric), (column, dataset) in cells(metrics, datasets):
@@ -71,7 +73,8 @@ def distance_curves(table: pd.DataFrame) -> Figure:
     Args:
         table: of one family and norm (`lrnb.robustness.targeted_table`).
     """
-    datasets, metrics = _in_order(table, DATASET_NAMES, METRIC_NAMES)
+    datasets = in_order(DATASET_NAMES, table["dataset"])
+    metrics = in_order(METRIC_NAMES, table["metric"])
     fig, axes = panels(len(metrics), len(datasets), height=2.3)
     for (row, metric), (column, dataset) in cells(metrics, datasets):
         ax = axes[row, column]
@@ -153,7 +156,7 @@ def effort_curves(table: pd.DataFrame, *, steps: int, restarts: int) -> Figure:
         steps, restarts: of the profile.
     """
     own = {"steps": steps, "restarts": restarts}
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(2, len(datasets), height=2.4)
     for (row, check), (column, dataset) in cells(list(own), datasets):
         ax = axes[row, column]
@@ -193,7 +196,7 @@ def reference_curves(table: pd.DataFrame) -> Figure:
         "exhaustive": "loss / grid search",
         "noise": "loss / noise",
     }
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(len(names), len(datasets), height=2.2, sharex="none")
     for (row, check), (column, dataset) in cells(list(names), datasets):
         ax = axes[row, column]
@@ -221,12 +224,12 @@ def minimal_norms(table: pd.DataFrame) -> Figure:
     Args:
         table: `lrnb.strength.minimal_norm_table`; all seeds of a family are one distribution.
     """
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     units = {"raw": pd.Series(1.0, index=table.index), "units of the spread": table["spread"]}
     fig, axes = panels(2, len(datasets), height=2.3, sharex="none")
     for (row, unit), (column, dataset) in cells(list(units), datasets):
         ax = axes[row, column]
-        for family in [f for f in FAMILY_NAMES if f in set(table["family"])]:
+        for family in in_order(FAMILY_NAMES, table["family"]):
             here = table[(table["dataset"] == dataset) & (table["family"] == family)]
             lengths = np.sort((here["length"] / units[unit][here.index]).to_numpy())
             share = np.arange(len(lengths) + 1) / len(lengths)
@@ -240,13 +243,6 @@ def minimal_norms(table: pd.DataFrame) -> Figure:
     axes[0, 0].legend(loc="upper left", fontsize=8)
     fig.tight_layout()
     return fig
-
-
-def _in_order(
-    table: pd.DataFrame, datasets: Mapping[str, str], metrics: Mapping[str, str]
-) -> tuple[list[str], list[str]]:
-    known = set(table["dataset"]), set(table["metric"])
-    return [d for d in datasets if d in known[0]], [m for m in metrics if m in known[1]]
 
 
 def _name_panels(

@@ -18,6 +18,7 @@ from lrnb.figures.style import (
     direct_labels,
     draw_line,
     eps_unit,
+    in_order,
     not_computed,
     panels,
     with_origin,
@@ -44,7 +45,7 @@ def family_curves(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
         metric: the damage to draw.
     """
     attacked = table[(table["kind"] == "attack") & (table["metric"] == metric)]
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     scales = [s for s in SCALES if s in set(table["scale"])]
     fig, axes = panels(len(scales), len(datasets), height=2.9, sharex="none")
     for (row, scale), (column, dataset) in cells(scales, datasets):
@@ -52,7 +53,7 @@ def family_curves(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
         here = attacked[(attacked["scale"] == scale) & (attacked["dataset"] == dataset)]
         lines = over_seeds(here, "damage")
         ends = {}
-        for family in [f for f in FAMILY_NAMES if f in set(here["family"])]:
+        for family in in_order(FAMILY_NAMES, here["family"]):
             line = with_origin(lines[lines["family"] == family].sort_values("eps"))
             draw_line(ax, line, FAMILY_COLOURS[family])
             ends[FAMILY_NAMES[family]] = (float(line["mean"].iloc[-1]), FAMILY_COLOURS[family])
@@ -78,9 +79,9 @@ def differences(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
         metric: the damage under the curves.
     """
     chosen = table[table["metric"] == metric]
-    datasets = [d for d in DATASET_NAMES if d in set(chosen["dataset"])]
-    norms = [n for n in NORM_NAMES if n in set(chosen["norm"])]
-    families = [f for f in FAMILY_NAMES if f in set(chosen["family"])]
+    datasets = in_order(DATASET_NAMES, chosen["dataset"])
+    norms = in_order(NORM_NAMES, chosen["norm"])
+    families = in_order(FAMILY_NAMES, chosen["family"])
     fig, axes = panels(len(norms), len(datasets), height=0.9 + 0.34 * len(families))
     for (row, norm), (column, dataset) in cells(norms, datasets):
         ax = axes[row, column]
@@ -117,7 +118,7 @@ def defence_curves(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
         table: VAEs, plain and adversarially trained (`lrnb.defence.defence_table`).
         values: its columns to draw, and what stands at the axis.
     """
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(len(values), len(datasets), height=2.1, sharex="col")
     colours = {"trades": PALETTE[2], "maxmin": PALETTE[4]}
     for (row, value), (column, dataset) in cells(list(values), datasets):
@@ -150,11 +151,11 @@ def robustness_and_diversity(table: pd.DataFrame, *, x: str, y: str) -> Figure:
         table: `lrnb.defence.defence_table`.
         x, y: columns of AADDC and of diversity.
     """
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(1, len(datasets), height=3.2)
     for ax, dataset in zip(axes[0], datasets, strict=True):
         here = table[table["dataset"] == dataset]
-        for family in [f for f in FAMILY_NAMES if f in set(here["family"])]:
+        for family in in_order(FAMILY_NAMES, here["family"]):
             points = here[here["family"] == family]
             marker = "^" if family == "vae_adv" else "o"
             ax.plot(points[x], points[y], marker, color=FAMILY_COLOURS[family], ms=6,

@@ -14,6 +14,7 @@ from lrnb.figures.style import (
     cells,
     direct_labels,
     draw_line,
+    in_order,
     panels,
 )
 from lrnb.intervals import over_seeds
@@ -33,10 +34,10 @@ def spectra(table: pd.DataFrame) -> Figure:
     """
     lines = over_seeds(table.assign(setting=table["rank"]), "sigma")
     lines["eps"] = lines["setting"]
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(1, len(datasets), height=3)
     for ax, dataset in zip(axes[0], datasets, strict=True):
-        for family in [f for f in FAMILY_NAMES if f in set(table["family"])]:
+        for family in in_order(FAMILY_NAMES, table["family"]):
             line = lines[(lines["dataset"] == dataset) & (lines["family"] == family)]
             draw_line(ax, line.sort_values("eps"), FAMILY_COLOURS[family])
             ax.lines[-1].set_label(FAMILY_NAMES[family])
@@ -56,12 +57,12 @@ def steepness_scatter(table: pd.DataFrame) -> Figure:
     Args:
         table: of one seed (`lrnb.geometry.geometry_table`).
     """
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(2, len(datasets), height=2.5)
     for (row, at), (column, dataset) in cells(["small", "large"], datasets):
         ax = axes[row, column]
         here = table[table["dataset"] == dataset].sort_values("sigma")
-        for family in [f for f in FAMILY_NAMES if f in set(table["family"])]:
+        for family in in_order(FAMILY_NAMES, table["family"]):
             of_family = here[here["family"] == family]
             ax.scatter(of_family["sigma"], of_family[f"damage_{at}"] ** 0.5, s=9, lw=0, alpha=0.6,
                        color=FAMILY_COLOURS[family], label=FAMILY_NAMES[family])  # fmt: skip
@@ -92,7 +93,7 @@ def path_curves(table: pd.DataFrame) -> Figure:
         "log_density": "change of log q\n(posteriors, nats)",
         "kernel": "change of log q\n(kernels, nats)",
     }
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(len(names), len(datasets), height=2.3)
     for (row, value), (column, dataset) in cells(list(names), datasets):
         ax = axes[row, column]

@@ -14,6 +14,7 @@ from lrnb.figures.style import (
     GREY,
     NOISE,
     PALETTE,
+    in_order,
     panels,
 )
 from lrnb.names import (
@@ -35,7 +36,7 @@ def forest(judged: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     names = [name for name in titles if name in set(judged["claim"])]
     columns = 2
     rows = -(-len(names) // columns)
-    datasets = [d for d in DATASET_NAMES if d in set(judged["dataset"])]
+    datasets = in_order(DATASET_NAMES, judged["dataset"])
     height = 0.75 + 0.34 * len(datasets)
     fig, axes = plt.subplots(rows, 2 * columns, figsize=(10.5, height * rows), squeeze=False)
     for ax in axes.flat[2 * len(names) :]:
@@ -72,7 +73,7 @@ def costs(table: pd.DataFrame) -> Figure:
     rows = {kind: list(dict.fromkeys(table.loc[table["kind"] == kind, "what"])) for kind in kinds}
     longest = max(map(len, rows.values()), default=1)
     fig, axes = panels(1, max(len(kinds), 1), height=0.28 * longest + 1.2, sharex="none")
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     for ax, kind in zip(axes[0], kinds, strict=False):
         for dataset, colour in zip(datasets, PALETTE, strict=False):
             here = table[(table["kind"] == kind) & (table["dataset"] == dataset)]

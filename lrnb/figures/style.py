@@ -42,6 +42,12 @@ def use_style() -> None:
     )
 
 
+def in_order(names: Mapping[str, str], values: pd.Series) -> list[str]:
+    """Those of the names that occur among the values, in the book's order."""
+    known = set(values)
+    return [name for name in names if name in known]
+
+
 def panels(
     rows: int, columns: int, *, height: float, sharex: Literal["col", "none"] = "col"
 ) -> tuple[Figure, Any]:

@@ -14,6 +14,7 @@ from lrnb.figures.style import (
     cells,
     direct_labels,
     draw_line,
+    in_order,
     panels,
 )
 from lrnb.intervals import over_seeds
@@ -33,7 +34,7 @@ def tradeoff_paths(table: pd.DataFrame) -> Figure:
         table: `lrnb.sweep.tradeoff_table`.
     """
     scales = {"raw": "raw ε", "spread": "ε per spread"}
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(2, len(datasets), height=3.1)
     for (row, scale), (column, dataset) in cells(list(scales), datasets):
         ax = axes[row, column]
@@ -86,7 +87,7 @@ def sweep_curves(table: pd.DataFrame) -> Figure:
         "active": "active\ndimensions",
         "total_correlation": "total\ncorrelation (nats)",
     }
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     fig, axes = panels(len(values), len(datasets), height=1.9)
     for (row, value), (column, dataset) in cells(list(values), datasets):
         ax, ends = axes[row, column], {}
@@ -119,7 +120,7 @@ def rank_correlations(table: pd.DataFrame) -> Figure:
     Args:
         table: `lrnb.sweep.tradeoff`.
     """
-    datasets = [d for d in DATASET_NAMES if d in set(table["dataset"])]
+    datasets = in_order(DATASET_NAMES, table["dataset"])
     pairs = list(dict.fromkeys(zip(table["x"], table["y"], strict=True)))
     fig, axes = panels(1, len(datasets), height=0.42 * len(pairs) + 0.9)
     for ax, dataset in zip(axes[0], datasets, strict=True):
