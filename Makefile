@@ -9,10 +9,15 @@ book: setup
 	$(BIN)/lrnb run --profile quick
 	$(BIN)/lrnb build --profile quick
 
-# lint and types, then unit tests, the chapters at smoke scale under nbval, a build of the book, and
-# its pages in Chromium where there is one
+# a file of tests on each core, each on one thread
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
+
+# lint and types, then unit tests, the chapters at smoke scale under nbval and alone as on Colab, a
+# build of the book, and its pages in Chromium where there is one. Without an environment like
+# Colab's, which a machine may fail to set up, its tests are skipped and say so.
 test: lint
-	$(BIN)/pytest
+	-@$(MAKE) --no-print-directory .colab/ready
+	$(PYTEST) --dist loadfile
 
 # the facts that the committed notebooks print, against a fresh run at smoke scale
 validate: setup
@@ -20,7 +25,7 @@ validate: setup
 
 # each notebook alone, as on Colab, in an environment with the versions of its runtime
 colab: setup .colab/ready
-	$(BIN)/pytest tests/test_colab.py
+	$(PYTEST) tests/test_colab.py
 
 # may the book be published? its outputs must come from this very code
 release: test

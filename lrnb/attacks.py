@@ -98,8 +98,10 @@ def attack(
         target: outputs to steer towards, [N, …]; None for the untargeted attack.
         norm: "l2" or "linf", the norm over all entries of one code's δ.
         method: the step rule. "longest", steps across the whole ball, cut where they do not pay;
-            "pgd", the customary fixed step of 2.5·ε/steps (Madry et al. 2018); "apgd", momentum and
-            halving steps (Croce & Hein 2020). See `lrnb.steprules`.
+            "pgd", the customary fixed step, 2.5·ε over the number of steps (Madry et al. 2018);
+            "apgd", momentum and halving steps (Croce & Hein 2020). Starts, race and all else are
+            the same for each; a rule begins anew in either half of the steps and counts that
+            half's. See `lrnb.steprules`.
         steps: gradient steps, ≥ 1.
         restarts: starts, ≥ 1.
         objective: what to maximise, called with outputs [B, …] and reference [B, …], returning

@@ -18,14 +18,15 @@ import pandas as pd
 
 from lrnb import checks, results
 from lrnb.experiments import PROFILES
-from lrnb.intervals import correlation_rows, interval
+from lrnb.intervals import LEAST_SEEDS, correlation_rows, interval
 from lrnb.names import DATASET_NAMES
 
 REPRODUCED, PARTLY, NOT, SMALL = "reproduced", "partly", "not reproduced", "too small to say"
 VERDICTS = (REPRODUCED, PARTLY, NOT, SMALL)
 READINGS = ("claim", "control")
 BADGES = {REPRODUCED: "✓", PARTLY: "◐", NOT: "✗", SMALL: "○"}
-LEAST_SEEDS = 3
+_JUDGED = ["claim", "reading", "dataset"]
+_JUDGED += ["effect", "low", "high", "least", "seeds", "decides", "holds"]
 _ORDER = list(DATASET_NAMES)
 
 Tables = Mapping[str, pd.DataFrame]
@@ -67,9 +68,10 @@ def judge(claim: Claim, tables: Tables, *, decides: bool) -> pd.DataFrame:
         tables: those that the claim names.
         decides: whether the run that made them is large enough (`lrnb.Profile.decides`).
 
-    Columns: claim, reading ("claim" or "control"), dataset, effect, low, high, least, seeds, holds
-    ("yes", "no" or "open"). A data set holds if the whole interval lies above the threshold, and
-    does not if it lies below; with fewer than three seeds, or from a small run, it is open.
+    Columns: claim, reading ("claim" or "control"), dataset, effect, low, high, least, seeds, decides
+    (whether there are enough seeds in a large enough run), holds ("yes", "no" or "open"). A data set
+    holds if the whole interval lies above the threshold, and does not if it lies below; where
+    nothing is decided it is open.
 
     Raises:
         ValueError: a table that the claim needs is not there.
@@ -88,10 +90,10 @@ def judge(claim: Claim, tables: Tables, *, decides: bool) -> pd.DataFrame:
                 holds = "yes"
             elif enough and row["high"] < least:
                 holds = "no"
-            about = {"claim": claim.name, "reading": reading, "dataset": row["dataset"]}
-            bounds = {"effect": row["mean"], "low": row["low"], "high": row["high"]}
-            rows.append(about | bounds | {"least": least, "seeds": row["seeds"], "holds": holds})
-    return pd.DataFrame(rows)
+            about = (claim.name, reading, row["dataset"])
+            bounds = (row["mean"], row["low"], row["high"], least)
+            rows.append((*about, *bounds, row["seeds"], enough, holds))
+    return pd.DataFrame(rows, columns=_JUDGED)
 
 
 def verdict(judged: pd.DataFrame, reading: str = "claim") -> str:
@@ -113,6 +115,32 @@ def verdict(judged: pd.DataFrame, reading: str = "claim") -> str:
     return NOT if "no" in holds else SMALL
 
 
+def tally(judged: pd.DataFrame, reading: str = "claim") -> str:
+    """How many claims got each verdict, of those that were judged.
+
+    >>> rows = pd.DataFrame({"claim": ["a", "b"], "reading": ["claim"] * 2, "holds": ["yes", "no"]})
+    >>> tally(rows)
+    '1 reproduced, 1 not reproduced'
+    """
+    found = [verdict(rows, reading) for _, rows in judged.groupby("claim")]
+    return ", ".join(f"{found.count(v)} {v}" for v in VERDICTS if v in found) or "none judged"
+
+
+def sensitivity(judged: pd.DataFrame, reading: str = "claim") -> str:
+    """What another threshold would have made of a claim: how much its verdict hangs on ours.
+
+    >>> rows = pd.DataFrame({"reading": ["claim"] * 2, "low": [0.1, 0.3], "decides": [True] * 2})
+    >>> sensitivity(rows)
+    'reproduced with any threshold below 0.10, partly from there to 0.30'
+    """
+    rows = judged[judged["reading"] == reading]
+    if not rows["decides"].all() or rows["low"].isna().any():
+        return "too small a run to say"
+    weakest, strongest = (f"{bound:.2f}" for bound in (rows["low"].min(), rows["low"].max()))
+    to = f", partly from there to {strongest}" if strongest != weakest else ""
+    return f"reproduced with any threshold below {weakest}{to}"
+
+
 def show(name: str, tables: Tables, profile: str) -> None:
     """Display a claim's verdict at the head of its chapter, and glue it for other pages.
 
@@ -127,6 +155,7 @@ def show(name: str, tables: Tables, profile: str) -> None:
     for reading, prefix in zip(READINGS, ("", "control_"), strict=True):
         results.glue(f"{prefix}verdict_{name}", badge(verdict(judged, reading)))
         results.glue(f"{prefix}effect_{name}", _effects(judged, reading))
+    results.glue(f"sensitivity_{name}", sensitivity(judged))
 
 
 def badge(found: str) -> str:
@@ -139,12 +168,7 @@ def badge(found: str) -> str:
 
 
 def _effects(judged: pd.DataFrame, reading: str) -> str:
-    rows = judged[judged["reading"] == reading]
-    columns = (rows[name] for name in ("dataset", "effect", "low", "high"))
-    return "; ".join(
-        f"{DATASET_NAMES[dataset]} {effect:.2f}" + (f" [{low:.2f}, {high:.2f}]" * (low < high))
-        for dataset, effect, low, high in zip(*columns, strict=True)
-    )
+    return results.by_dataset(judged[judged["reading"] == reading], "effect")
 
 
 def sentence(claim: Claim, judged: pd.DataFrame) -> str:
@@ -173,13 +197,15 @@ def show_ledger(judged: pd.DataFrame) -> None:
         rows = judged[judged["claim"] == name]
         if rows.empty:
             line = f"{BADGES[SMALL]} **{claim.title}.** Not computed yet: run chapter `{claim.chapter}`."
+            hinges = ["", ""]
         else:
             line = sentence(claim, rows)
+            hinges = [f" ({sensitivity(rows, reading)})" for reading in READINGS]
         results.show_markdown(
             f"{line}\n\n"
             f"- *The paper* ({claim.where}): {claim.statement}\n"
-            f"- *Statistic*: {claim.statistic}; must exceed {claim.least:g}.\n"
-            f"- *Control*: {claim.control}; must exceed {claim.control_least:g}.\n"
+            f"- *Statistic*: {claim.statistic}; must exceed {claim.least:g}{hinges[0]}.\n"
+            f"- *Control*: {claim.control}; must exceed {claim.control_least:g}{hinges[1]}.\n"
             f"- *Chapter*: [{claim.chapter}]({claim.chapter}.ipynb)"
         )
 
@@ -197,8 +223,7 @@ def ledger(folder: Path) -> pd.DataFrame:
             profile = PROFILES[origin["parameters"]["profile"]]
             tables = {file.stem: pd.read_csv(file, keep_default_na=True) for file in files}
             judged.append(judge(claim, tables, decides=profile.decides))
-    columns = ["claim", "reading", "dataset", "effect", "low", "high", "least", "seeds", "holds"]
-    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=columns)
+    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=_JUDGED)
 
 
 def _by_dataset(values: Values) -> pd.DataFrame:
@@ -252,9 +277,10 @@ def _covered(tables: Tables) -> Values:
     return _values(at, 1 - at["relative"])
 
 
-def _covered_beyond_move(tables: Tables) -> Values:
-    at = _targeted(tables)
-    return _values(at, 1 - at["relative"] - at["distortion"])
+def _covered_beyond_straight(tables: Tables) -> Values:
+    by = ["dataset", "seed"]
+    straight = _largest(tables["03_targeted_attack-straight"]).set_index(by)["relative"]
+    return (straight - _targeted(tables).set_index(by)["relative"]).rename("value").reset_index()
 
 
 def _targeted(tables: Tables) -> pd.DataFrame:
@@ -288,9 +314,8 @@ def _beta(score: str) -> Callable[[Tables], Values]:
 
 def _minus_correlation(table: pd.DataFrame, x: str, y: str) -> Values:
     found = correlation_rows(table, x, y, by=["dataset"])
-    seeds = table.groupby("dataset")["seed"].nunique()
     bounds = {"mean": -found["rho"], "low": -found["high"], "high": -found["low"]}
-    return found[["dataset"]].assign(**bounds, seeds=found["dataset"].map(seeds))
+    return found[["dataset", "seeds"]].assign(**bounds)
 
 
 def _defended(score: str) -> Callable[[Tables], Values]:
@@ -337,8 +362,8 @@ CLAIMS = {
             where=_KNOWN_FROM,
             statistic="1 − SSIM between clean and attacked decoding at half of the paper's largest ε",
             least=0.2,
-            control="at half a unit of the code's spread, more than twice the damage of noise of "
-            "the same length",
+            control="at half of the largest ε in units of the code's spread, damage over that of "
+            "noise of the same length",
             control_least=2.0,
             chapter="02_untargeted_attack",
             tables=("02_untargeted_attack",),
@@ -353,13 +378,13 @@ CLAIMS = {
             statistic="share of the way to the target's own reconstruction that is covered at the "
             "largest ε, in squared error, median over pairs",
             least=0.5,
-            control="the share covered between the images exceeds ‖δ‖ as a share of the way between "
-            "the codes: no mere replacement of the code",
+            control="that share minus the one that a straight step of the same length towards the "
+            "target's own code covers: no mere replacement of the code",
             control_least=0.0,
             chapter="03_targeted_attack",
-            tables=("03_targeted_attack",),
+            tables=("03_targeted_attack", "03_targeted_attack-straight"),
             effect=_covered,
-            controlled=_covered_beyond_move,
+            controlled=_covered_beyond_straight,
         ),
         Claim(
             name="deterministic",
@@ -378,10 +403,10 @@ CLAIMS = {
         ),
         Claim(
             name="disentangled",
-            title="More disentanglement means less robustness",
+            title="A higher β means less robustness",
             statement="The higher β in β-TCVAE, the less robust is its latent space.",
             where=_KNOWN_FROM,
-            statistic="minus Spearman's ρ of β and AADDC over raw ε, over β-TCVAEs of all seeds",
+            statistic="minus Spearman's ρ of β and AADDC over raw ε, over the β-TCVAEs of a seed",
             least=0.0,
             control="the same over ε in units of each code's own spread",
             control_least=0.0,
@@ -410,10 +435,10 @@ CLAIMS = {
             title="Adversarial codes differ from clean ones",
             statement="Adversarial codes differ from clean ones in t-SNE.",
             where=_KNOWN_FROM,
-            statistic="share of codes whose nearest neighbour, their own origin left out, is of "
-            "their kind, clean or adversarial, at the largest ε; ½ if by chance",
+            statistic="share of held-out codes that a classifier tells rightly as clean or "
+            "adversarial at the largest ε; ½ if it guesses",
             least=0.6,
-            control="that share exceeds the one under noise of the same length by a twentieth",
+            control="that share minus the one under noise of the same length",
             control_least=0.05,
             chapter="02_untargeted_attack",
             tables=("02_untargeted_attack-shift",),
@@ -425,10 +450,10 @@ CLAIMS = {
             title="Attacks concentrate on few latent dimensions",
             statement="Adversarial changes concentrate on specific latent dimensions.",
             where=_KNOWN_FROM,
-            statistic="part of ‖δ‖² that a quarter of the dimensions carries at the largest ε, over "
-            "all codes together; an even attack has ¼",
+            statistic="part of ‖δ‖² that a quarter of the active dimensions carries at the largest "
+            "ε, over all codes together; an even attack has little more than ¼",
             least=0.5,
-            control="it exceeds that of noise of the same length by a tenth",
+            control="that part minus the one of noise of the same length",
             control_least=0.1,
             chapter="02_untargeted_attack",
             tables=("02_untargeted_attack-shift",),
@@ -441,7 +466,7 @@ CLAIMS = {
             statement="Latent-robust models generate more homogeneous samples (a hint).",
             where=_KNOWN_FROM,
             statistic="minus Spearman's ρ of AADDC over raw ε and the mean LPIPS between pairs of "
-            "samples from the prior, over all families, adversarial ones and seeds (squared error "
+            "samples from the prior, over all families and adversarial ones of a seed (squared error "
             "where LPIPS is not at hand)",
             least=0.0,
             control="the same with ε in units of the spread, and samples from a Gaussian fitted to "

@@ -116,8 +116,8 @@ class Profile:
 
 
 _QUICK = Profile(
-    "quick", ("digits", "shapes"), (0,), n_train=800, n_test=256, epochs=8, batch_size=32,
-    learning_rate=3e-3, width=16, n_attack=32, eps_count=8, steps=10, restarts=4,
+    "quick", ("digits", "shapes"), (0,), n_train=512, n_test=256, epochs=8, batch_size=16,
+    learning_rate=3e-3, width=12, n_attack=24, eps_count=8, steps=10, restarts=4,
     adv_steps=2, decides=False,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
@@ -129,7 +129,8 @@ PROFILES = {
     "quick": _QUICK,
     "standard": replace(
         _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=5000, n_test=1000,
-        epochs=10, learning_rate=2e-3, n_attack=64, steps=12, restarts=8, decides=True,
+        epochs=10, batch_size=32, learning_rate=2e-3, width=16, n_attack=64, steps=12, restarts=8,
+        decides=True,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,

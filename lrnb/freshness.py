@@ -15,9 +15,10 @@ from lrnb import provenance
 
 # the modules whose code decides what a table, a verdict or a number of the book is
 COMPUTING = (
-    "attacks", "balls", "claims", "comparison", "data", "defence", "disentanglement", "experiments",
-    "folding", "geometry", "intervals", "jacobian", "metrics", "minimal", "models", "objectives",
-    "robustness", "shift", "steprules", "strength", "sweep", "training",
+    "attacks", "balls", "claims", "comparison", "cost", "data", "defence", "disentanglement",
+    "experiments", "folding", "geometry", "intervals", "jacobian", "metrics", "minimal", "models",
+    "objectives", "pictures", "results", "robustness", "shift", "steering", "steprules", "strength",
+    "sweep", "training",
 )  # fmt: skip
 _STAMP = "lrnb"
 

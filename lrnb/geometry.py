@@ -19,7 +19,7 @@ from torch import Tensor
 from lrnb import checks, metrics, provenance
 from lrnb.balls import length, over, random_on_sphere
 from lrnb.experiments import Profile, Recipe, data_of, eps_grid, get_model, get_profile
-from lrnb.intervals import MODEL, interval
+from lrnb.intervals import LEAST_SEEDS, MODEL, interval
 from lrnb.jacobian import Decode, spectrum
 from lrnb.models import Autoencoder, Posterior
 from lrnb.progress import track
@@ -178,7 +178,7 @@ def explanations(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def verdict(explained: pd.DataFrame) -> str:
+def verdict(explained: pd.DataFrame, *, decides: bool) -> str:
     """Which explanation the intervals over seeds bear out, in a sentence.
 
     Steepness stands if the 95% interval of steepness_alone lies above 0; holes if those of
@@ -186,12 +186,13 @@ def verdict(explained: pd.DataFrame) -> str:
 
     Args:
         explained: rows of `explanations`, the seeds of one kind of model.
+        decides: whether the run that made them is large enough (`lrnb.Profile.decides`).
 
-    >>> verdict(pd.DataFrame({"steepness_alone": [0.9]}))
-    'One seed has no interval and decides nothing.'
+    >>> verdict(pd.DataFrame({"steepness_alone": [0.9]}), decides=True)
+    'Too small a run to say.'
     """
-    if len(explained) < 2:
-        return "One seed has no interval and decides nothing."
+    if not decides or len(explained) < LEAST_SEEDS:
+        return "Too small a run to say."
 
     def above(name: str) -> bool:
         return interval(explained[name])[1] > 0

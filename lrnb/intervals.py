@@ -15,6 +15,9 @@ MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weig
 # those that name a row of it
 _ROW = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
 _DRAWS = 2000
+_LEAST_MODELS = 4
+# with fewer an interval over seeds is too wide to decide anything
+LEAST_SEEDS = 3
 
 
 def interval(values: Sequence[float] | np.ndarray | pd.Series) -> tuple[float, float, float]:
@@ -117,46 +120,39 @@ def bootstrap_difference(
     return float(difference.mean()), float(low), float(high)
 
 
-def rank_correlation(
-    x: Sequence[float] | np.ndarray | pd.Series,
-    y: Sequence[float] | np.ndarray | pd.Series,
-    *,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """Spearman's ρ of two columns with a 95% bootstrap interval over their rows.
-
-    NaN for fewer than 4 rows, or if a column is constant.
-
-    >>> rank_correlation([1, 2, 3, 4, 5], [1, 4, 9, 16, 25])
-    (1.0, 1.0, 1.0)
-    """
-    pairs = np.stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)], axis=1)
-    pairs = pairs[np.isfinite(pairs).all(1)]
-    if len(pairs) < 4 or (np.ptp(pairs, axis=0) == 0).any():
-        return math.nan, math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    drawn = pairs[rng.integers(len(pairs), size=(_DRAWS, len(pairs)))]  # [draws, rows, 2]
-    drawn = drawn[(np.ptp(drawn, axis=1) > 0).all(1)]
-    low, high = np.percentile(_spearman(drawn), [2.5, 97.5])
-    return float(_spearman(pairs[None])[0]), float(low), float(high)
-
-
 def correlation_rows(table: pd.DataFrame, x: str, y: str, *, by: Sequence[str]) -> pd.DataFrame:
-    """`rank_correlation` of two columns within each group of ``by``: rho, low, high, models."""
+    """Spearman's ρ of two columns over models, group by group, with its interval over seeds.
+
+    The models of one seed are correlated with one another, and the seeds' ρ averaged: models that
+    differ in nothing but the seed are no independent observations of a trend.
+
+    Args:
+        table: one row a model and seed.
+        x, y: columns; models where one is NaN are left out.
+        by: columns that name a group.
+
+    Returns:
+        Columns: those of ``by``; rho (mean over seeds; a seed with fewer than 4 models, or a
+        constant column, has none), low and high (its 95% interval by Student's t, cut at ±1; NaN
+        for one seed), seeds, models (of a seed, at most).
+
+    >>> rows = pd.DataFrame({"g": "a", "seed": 0, "x": range(4), "y": [1, 4, 9, 16]})
+    >>> correlation_rows(rows, "x", "y", by=["g"])["rho"].tolist()
+    [1.0]
+    """
     rows: list[dict[str, Any]] = []
     for group, part in table.groupby(list(by), sort=False):
-        rho, low, high = rank_correlation(part[x], part[y])
-        bounds = {"rho": rho, "low": low, "high": high, "models": len(part)}
-        rows.append(dict(zip(by, group, strict=True)) | bounds)
+        known = part.dropna(subset=[x, y])
+        varied = [
+            seed for _, seed in known.groupby("seed")
+            if len(seed) >= _LEAST_MODELS and seed[[x, y]].nunique().min() > 1
+        ]  # fmt: skip
+        rho, low, high = math.nan, math.nan, math.nan
+        if varied:
+            rho, low, high = interval([seed[x].corr(seed[y], "spearman") for seed in varied])
+        rows.append(
+            dict(zip(by, group, strict=True))
+            | {"rho": rho, "low": max(low, -1.0), "high": min(high, 1.0)}
+            | {"seeds": len(varied), "models": part.groupby("seed").size().max()}
+        )
     return pd.DataFrame(rows)
-
-
-def _spearman(pairs: np.ndarray) -> np.ndarray:
-    """ρ of the two columns of each table, [B, rows, 2] → [B]."""
-    from scipy.stats import rankdata  # takes a second to import, and few chapters need it
-
-    ranks = rankdata(pairs, axis=1)
-    ranks -= ranks.mean(1, keepdims=True)
-    products = (ranks[..., 0] * ranks[..., 1]).sum(1)
-    rho: np.ndarray = products / np.sqrt((ranks**2).sum(1).prod(1))
-    return rho.round(12)

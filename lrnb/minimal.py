@@ -103,7 +103,7 @@ def minimal_norm(
         low, weight = torch.zeros_like(goals), torch.ones_like(goals)
         high = torch.full_like(goals, math.inf)
         for _ in range(rounds):
-            again = _descend(problem, best, goals, weight, steps, advance)
+            again = _descend(problem, best, found.delta[-1], goals, weight, steps, advance)
             low, high = torch.where(again, low, weight), torch.where(again, weight, high)
             between = torch.where(low > 0, (low * high).sqrt(), high / 10)
             weight = torch.where(high.isinf(), 10 * weight, between)
@@ -150,6 +150,7 @@ class _Shortest:
 def _descend(
     problem: Problem,
     best: _Shortest,
+    strongest: Tensor,
     goals: Tensor,
     weight: Tensor,
     steps: int,
@@ -157,14 +158,18 @@ def _descend(
 ) -> Tensor:
     """One round of Adam from the shortest δ; returns where the goal was reached in its later half.
 
+    A code that has none yet begins from its ``strongest`` δ: at δ = 0 the damage has no gradient.
+
     All is measured in what the code needs: lengths in that of the δ to begin with, the score in the
     way from the clean one to the goal.
     """
-    unit = torch.where(best.length.isfinite() & (best.length > 0), best.length, 1)
+    start = torch.where(over(best.length.isfinite(), strongest), best.delta, strongest)
+    size = length(start, "l2")
+    unit = torch.where(size > 0, size, 1)
     with torch.no_grad():
         clean = problem.score(problem.clean, problem.reference)
     way = (goals - clean).clamp_min(torch.finfo(goals.dtype).tiny)
-    u = best.delta / over(unit, best.delta)
+    u = start / over(unit, start)
     first, second = torch.zeros_like(u), torch.zeros_like(u)
     again = torch.zeros_like(goals, dtype=torch.bool)
     for k in range(steps):

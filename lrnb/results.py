@@ -16,6 +16,7 @@ import pandas as pd
 from lrnb import metrics, provenance, store
 from lrnb.experiments import get_profile
 from lrnb.intervals import interval
+from lrnb.names import DATASET_NAMES
 
 _START = time.time()
 
@@ -46,7 +47,8 @@ def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Pa
     place.mkdir(parents=True, exist_ok=True)
     origin = {"chapter": chapter, "parameters": dict(parameters), "rows": len(table)}
     origin |= {"seconds": round(time.time() - _START, 1), "environment": provenance.environment()}
-    origin |= {"costs": _costs()}
+    if "-" not in chapter:  # its main table: the others rest on the same work
+        origin |= {"costs": _costs()}
     # the table last: where there is one, what produced it is there as well
     _replace(place / f"{chapter}.json", json.dumps(origin, indent=1) + "\n")
     _replace(place / f"{chapter}.csv", table.to_csv(index=False, float_format="%.8g"))
@@ -54,29 +56,19 @@ def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Pa
 
 
 def _costs() -> list[dict[str, Any]]:
-    """What the models and tables cost that this notebook used, alike ones together."""
+    """What each model and table cost that this notebook used."""
     rows = []
     for spec, cost in store.used():
         table = spec.get("table")
         recipe = (spec["model"] if table else spec)["recipe"]
-        kind = "a table of one model" if table else "training one model"
-        rows.append(
-            {"kind": kind, "what": table or recipe["family"], "dataset": recipe["dataset"]}
-            | asdict(cost)
-        )
-    if not rows:
-        return []
-    alike = pd.DataFrame(rows).groupby(["kind", "what", "dataset"], sort=False)
-    found = alike.agg(
-        count=("seconds", "size"),
-        seconds=("seconds", "sum"),
-        median_seconds=("seconds", "median"),
-        peak_mb=("peak_mb", "max"),
-    )
-    listed: list[dict[str, Any]] = json.loads(
-        found.round(2).reset_index().to_json(orient="records")
-    )
-    return listed
+        about = {"key": store.key(spec), "kind": "table" if table else "model"}
+        about |= {"what": table or recipe["family"], "dataset": recipe["dataset"]}
+        rows.append(about | {name: _rounded(value) for name, value in asdict(cost).items()})
+    return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 def summary(
@@ -119,6 +111,23 @@ def phrase(values: Iterable[float], digits: int = 3) -> str:
     if math.isnan(low):
         return f"{mean:.{digits}f} (one seed, no interval)"
     return f"{mean:.{digits}f} (95% interval {low:.{digits}f} to {high:.{digits}f})"
+
+
+def by_dataset(rows: pd.DataFrame, value: str) -> str:
+    """A value of each data set with its interval, for a sentence or a cell of a table.
+
+    Args:
+        rows: dataset, low, high (NaN where there is no interval) and the column ``value``; a row
+            for each data set.
+
+    >>> by_dataset(pd.DataFrame({"dataset": ["mnist"], "gain": 1, "low": 0.5, "high": 1.5}), "gain")
+    'MNIST 1.00 [0.50, 1.50]'
+    """
+    columns = (rows[name] for name in ("dataset", value, "low", "high"))
+    return "; ".join(
+        f"{DATASET_NAMES[dataset]} {mean:.2f}" + (f" [{low:.2f}, {high:.2f}]" * (low < high))
+        for dataset, mean, low, high in zip(*columns, strict=True)
+    )
 
 
 def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> None:
@@ -174,21 +183,21 @@ def colophon(table: Path) -> None:
 
 
 def costs(place: Path) -> pd.DataFrame:
-    """What each saved chapter cost, from the JSON files in a folder of results.
+    """What each saved chapter rests on and what that cost, from the JSON files in a folder.
 
-    Columns: chapter, seconds_run (of its last execution), kind ("training one model" or "a table of
-    one model"), what (the model's family, or the table's name), dataset, count (of models or
-    tables the chapter rests on), seconds (of all of them, made anew), median_seconds, peak_mb (the
-    most that a process held, NaN where the system does not tell). Tables of benchmarks are absent.
+    Columns: chapter, seconds_run (of its last execution), key (of the model or table in the store;
+    chapters share many), kind ("model" or "table", of one model), what (the model's family, or the
+    table's name), dataset, seconds, peak_mb (the most that the process held, NaN where the system
+    does not tell). Tables of benchmarks are absent.
     """
     rows = []
     for file in sorted(place.glob("*.json")):
         origin = json.loads(file.read_text())
-        if file.stem == origin.get("chapter") and "-" not in file.stem:
+        if file.stem == origin.get("chapter"):
             about = {"chapter": file.stem, "seconds_run": origin["seconds"]}
             rows += [about | cost for cost in origin.get("costs", [])]
-    columns = ["chapter", "seconds_run", "kind", "what", "dataset", "count", "seconds"]
-    return pd.DataFrame(rows, columns=[*columns, "median_seconds", "peak_mb"])
+    columns = ["chapter", "seconds_run", "key", "kind", "what", "dataset", "seconds", "peak_mb"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def show_benchmark(name: str, headings: Mapping[str, str]) -> None:

@@ -246,7 +246,11 @@ def distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
 
 
 def noise_like(hit: Attack, *, seed: int = 0) -> Tensor:
-    """Random perturbations with ‖δ‖ = ε, [E, N, …], as a floor for what an attack does."""
+    """Random perturbations with ‖δ‖ = ε, [E, N, …], as a floor for what an attack does.
+
+    One draw a code and ε, by default the same for every model, so that differences between models
+    are not those of draws.
+    """
     generator = torch.Generator().manual_seed(seed)
     unit = random_on_sphere(hit.delta.shape, norm=hit.norm, generator=generator).to(hit.delta)
     return unit * hit.eps.view(-1, *[1] * (unit.ndim - 1))

@@ -74,7 +74,10 @@ class LongestStep:
 
 
 class FixedStep:
-    """Projected gradient descent with its customary step of 2.5·ε/steps (Madry et al. 2018)."""
+    """Projected gradient descent with its customary step of 2.5·ε/steps (Madry et al. 2018).
+
+    The steps are those that this rule is to make, for `lrnb.attack` one half of all.
+    """
 
     def __init__(self, eps: Tensor, *, norm: str, steps: int) -> None:
         self.eps, self.norm, self.step = eps, norm, 2.5 * eps / steps

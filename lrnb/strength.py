@@ -1,7 +1,7 @@
 """Proof of strength: how near the attack comes to the worst perturbation there is.
 
-Every number in the book is a lower bound on vulnerability. Each check here sets what the attack
-reached beside something that it should reach or could not pass.
+Every damage in the book is a lower bound of the worst. Each check here sets what the attack reached
+beside something that it should reach or could not pass.
 """
 
 from __future__ import annotations

@@ -205,20 +205,21 @@ def tradeoff_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
 
 
 def tradeoff(table: pd.DataFrame) -> pd.DataFrame:
-    """Rank correlations of `PAIRS` over the models of each data set and family.
+    """Rank correlations of `PAIRS` over the β of each data set and family.
 
     Args:
         table: `tradeoff_table`.
 
     Returns:
-        Columns dataset, family, x, y, rho (Spearman's), low, high (its 95% bootstrap interval),
-        models.
+        Columns dataset, family, x, y, and those of `lrnb.intervals.correlation_rows`: rho, low,
+        high, seeds, models.
     """
     parts = [
         correlation_rows(table, x, y, by=["dataset", "family"]).assign(x=x, y=y) for x, y in PAIRS
     ]
     found = pd.concat(parts, ignore_index=True)
-    return found[["dataset", "family", "x", "y", "rho", "low", "high", "models"]]
+    about = ["dataset", "family", "x", "y"]
+    return found[[*about, *found.columns.difference(about, sort=False)]]
 
 
 def _tradeoff_rows(recipe: Recipe, profile: Profile) -> Rows:

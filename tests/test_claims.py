@@ -1,13 +1,27 @@
 """Claims: each rule gives each of its outcomes on tables that were made for it."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lrnb import claims
-from lrnb.claims import CLAIMS, NOT, PARTLY, REPRODUCED, SMALL, judge, ledger, sentence, verdict
+from lrnb.claims import (
+    CLAIMS,
+    NOT,
+    PARTLY,
+    REPRODUCED,
+    SMALL,
+    judge,
+    ledger,
+    sensitivity,
+    sentence,
+    tally,
+    verdict,
+)
 from lrnb.figures import forest
 
 SEEDS = range(3)
@@ -33,14 +47,21 @@ def damages(effect, control):
 
 
 def targeted(effect, control):
-    rows = [
-        (d, s, "mse", eps, 1 - effect[d] - JITTER[s] if eps == 1 else 0.9, effect[d] - control[d])
-        for d in effect
-        for s in SEEDS
-        for eps in (0.5, 1.0)
-    ]
-    columns = ["dataset", "seed", "metric", "eps", "relative", "distortion"]
-    return {"03_targeted_attack": pd.DataFrame(rows, columns=columns)}
+    rows, straight = [], []
+    for d in effect:
+        for s in SEEDS:
+            for eps in (0.5, 1.0):
+                left = 1 - effect[d] - JITTER[s] if eps == 1 else 0.9
+                rows.append((d, s, "mse", eps, left))
+                # (the two effects need not be of one run)
+                straight.append((d, s, eps, left + control[d] + JITTER[s]))
+    columns = ["dataset", "seed", "metric", "eps", "relative"]
+    return {
+        "03_targeted_attack": pd.DataFrame(rows, columns=columns),
+        "03_targeted_attack-straight": pd.DataFrame(
+            straight, columns=["dataset", "seed", "eps", "relative"]
+        ),
+    }
 
 
 def compared(effect, control):
@@ -57,13 +78,13 @@ def compared(effect, control):
 
 
 def swept(effect, control):
-    # a score that falls with β where the effect is positive, rises where it is negative, and is
-    # without order where it is 0
-    def score(sign, i):
-        return (3 * i) % 5 * (-1) ** i if sign == 0 else -np.sign(sign) * i
+    # a score that falls with β where the effect is positive, rises where it is negative, and goes
+    # another way in each seed where it is 0
+    def score(sign, i, s):
+        return (i, -i, i % 2)[s] if sign == 0 else -np.sign(sign) * i
 
     rows = [
-        (d, "tcvae", 2.0**i, s, score(effect[d], i) + JITTER[s], score(control[d], i) + JITTER[s])
+        (d, "tcvae", 2.0**i, s, score(effect[d], i, s), score(control[d], i, s))
         for d in effect
         for s in SEEDS
         for i in range(6)
@@ -184,6 +205,22 @@ def test_a_small_run_decides_nothing(name):
         assert verdict(judged) == verdict(judged, "control") == SMALL
 
 
+@pytest.mark.parametrize("name", CLAIMS)
+def test_other_thresholds_give_the_verdicts_that_are_said_of_them(name):
+    claim = CLAIMS[name]
+    tables = MADE[name](*effects(claim, ("yes", "open")))
+    said = sensitivity(judge(claim, tables, decides=True))
+    weakest, strongest = map(float, re.findall(r"-?\d+\.\d\d", said))
+    for least, expected in (
+        (weakest - 0.02, {REPRODUCED}),
+        ((weakest + strongest) / 2, {PARTLY}),
+        (strongest + 0.02, {NOT, SMALL}),
+    ):
+        assert verdict(judge(replace(claim, least=least), tables, decides=True)) in expected
+    small = judge(claim, tables, decides=False)
+    assert sensitivity(small) == "too small a run to say"
+
+
 def test_a_missing_table_is_named():
     with pytest.raises(ValueError, match="03_targeted_attack is needed for steered"):
         judge(CLAIMS["steered"], {}, decides=True)
@@ -192,7 +229,8 @@ def test_a_missing_table_is_named():
 @pytest.mark.parametrize(("profile", "found"), [("paper", REPRODUCED), ("quick", SMALL)])
 def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
     tables = MADE["steered"](*effects(CLAIMS["steered"], ("yes", "yes")))
-    tables["03_targeted_attack"].to_csv(tmp_path / "03_targeted_attack.csv", index=False)
+    for file, table in tables.items():
+        table.to_csv(tmp_path / f"{file}.csv", index=False)
     (tmp_path / "03_targeted_attack.json").write_text(
         json.dumps({"parameters": {"profile": profile}})
     )
@@ -207,6 +245,7 @@ def test_the_forest_has_two_panels_a_claim():
         for name in ("vulnerable", "defended", "apart")
     )
     titles = {name: claim.title for name, claim in CLAIMS.items()}
+    assert tally(judged) == f"3 {PARTLY}"
     panels = [ax for ax in forest(judged, titles).axes if ax.get_visible()]
     assert len(panels) == 6
     assert panels[0].get_title(loc="left") == CLAIMS["vulnerable"].title

@@ -167,12 +167,15 @@ def test_the_verdict_needs_every_sign_of_a_hole_and_an_interval_clear_of_0():
     clear, open_, below = [0.5, 0.6, 0.55], [-0.5, 0.6, 0.1], [-0.5, -0.6, -0.55]
     holes = ["extra_fall", "kernel_extra_fall", "density_alone", "kernel_alone"]
     both = pd.DataFrame({name: clear for name in ["steepness_alone", *holes]})
-    assert verdict(both) == "Damage follows steepness, and holes as well."
+    assert verdict(both, decides=True) == "Damage follows steepness, and holes as well."
     for name in holes:
         for values in (open_, below):
-            assert "no clear sign" in verdict(both.assign(**{name: values})), name
-    assert verdict(both.assign(steepness_alone=open_)).startswith("Damage follows holes")
-    assert verdict(both.assign(steepness_alone=open_, extra_fall=open_)).startswith("Neither")
+            assert "no clear sign" in verdict(both.assign(**{name: values}), decides=True), name
+    flat = both.assign(steepness_alone=open_)
+    assert verdict(flat, decides=True).startswith("Damage follows holes")
+    assert verdict(flat.assign(extra_fall=open_), decides=True).startswith("Neither")
+    small = "Too small a run to say."
+    assert verdict(both, decides=False) == verdict(both[:2], decides=True) == small
 
 
 @pytest.fixture(scope="module")

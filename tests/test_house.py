@@ -16,7 +16,7 @@ FLOORS = [
     {"training", "folding"},
     {"experiments"},
     {"robustness"},
-    {"comparison", "defence", "geometry", "shift", "strength", "sweep"},
+    {"comparison", "defence", "geometry", "shift", "steering", "strength", "sweep"},
     {"figures", "results", "pictures"},
     {"claims", "freshness"},
     {"book", "cli"},

@@ -13,7 +13,6 @@ from lrnb.intervals import (
     interval,
     over_seeds,
     paired,
-    rank_correlation,
 )
 
 
@@ -89,35 +88,54 @@ class TestBootstrap:
             bootstrap_difference(np.zeros(3), np.zeros(3))
 
 
-class TestRankCorrelation:
-    def test_it_is_spearmans(self):
+class TestCorrelationRows:
+    def table(self, *, seeds, noise, kinds=6):
         rng = np.random.default_rng(1)
-        x = rng.integers(6, size=40)  # with ties
-        y = x + rng.normal(size=40) * 3
-        rho, low, high = rank_correlation(x, y)
-        assert rho == pytest.approx(stats.spearmanr(x, y).statistic)
-        assert low < rho < high
+        rows = [(s, x, x + rng.normal() * noise) for s in range(seeds) for x in range(kinds)]
+        return pd.DataFrame(rows, columns=["seed", "x", "y"]).assign(g="a")
 
-    def test_its_interval_covers_the_truth(self):
-        rng = np.random.default_rng(2)
-        covered = 0
+    def test_it_is_spearmans_within_each_seed_and_students_over_them(self):
+        table = self.table(seeds=3, noise=4.0)
+        table["x"] = table["x"] // 2  # ties
+        (found,) = correlation_rows(table, "x", "y", by=["g"]).to_dict("records")
+        each = [
+            stats.spearmanr(part["x"], part["y"]).statistic for _, part in table.groupby("seed")
+        ]
+        assert found["rho"] == pytest.approx(np.mean(each))
+        _, low, high = interval(each)
+        assert (found["low"], found["high"]) == pytest.approx((max(low, -1), min(high, 1)))
+        assert (found["seeds"], found["models"]) == (3, 6)
+
+    def test_kinds_that_differ_by_chance_give_no_trend_however_alike_their_seeds(self):
+        # the same 11 values of y in each seed, nearly: 33 rows, but no more than 11 observations
+        rng, wrong = np.random.default_rng(2), 0
         for _ in range(60):
-            x, y = rng.normal(size=(2, 30))  # independent: ρ = 0
-            _, low, high = rank_correlation(x, y)
-            covered += low <= 0 <= high
-        assert covered >= 52
+            kinds = rng.normal(size=(11, 2))
+            rows = [(s, *(k + 0.8 * rng.normal(size=2))) for s in range(3) for k in kinds]
+            table = pd.DataFrame(rows, columns=["seed", "x", "y"]).assign(g="a")
+            (found,) = correlation_rows(table, "x", "y", by=["g"]).to_dict("records")
+            wrong += found["low"] > 0 or found["high"] < 0
+        assert wrong <= 15
 
-    def test_rows_that_are_no_number_are_left_out(self):
-        assert rank_correlation([1, 2, math.nan, 3, 4, 5], [5, 4, 0, 3, 2, 1])[0] == -1.0
+    def test_a_single_seed_has_no_interval(self):
+        (found,) = correlation_rows(self.table(seeds=1, noise=0), "x", "y", by=["g"]).to_dict(
+            "records"
+        )
+        assert found["rho"] == 1 and math.isnan(found["low"]) and math.isnan(found["high"])
 
-    @pytest.mark.parametrize("y", [[1, 1, 1, 1, 1], [math.nan] * 3 + [1, 2]])
+    @pytest.mark.parametrize("y", [[1] * 5, [math.nan, math.nan, 0.0, 1.0, 2.0]])
     def test_nothing_can_be_said_of_a_constant_or_of_too_few(self, y):
-        assert all(math.isnan(value) for value in rank_correlation([1, 2, 3, 4, 5], y))
+        table = pd.DataFrame({"g": "a", "seed": 0, "x": range(5), "y": y})
+        (found,) = correlation_rows(table, "x", "y", by=["g"]).to_dict("records")
+        assert math.isnan(found["rho"]) and found["seeds"] == 0
+
+    def test_models_that_have_no_number_are_left_out(self):
+        y = [5, 4, math.nan, 3, 2, 1]
+        table = pd.DataFrame({"g": "a", "seed": 0, "x": range(6), "y": y})
+        assert correlation_rows(table, "x", "y", by=["g"])["rho"].item() == pytest.approx(-1)
 
     def test_groups_are_kept_apart(self):
-        table = pd.DataFrame(
-            {"g": ["a"] * 5 + ["b"] * 5, "x": [*range(5)] * 2, "y": [*range(5), *range(5, 0, -1)]}
-        )
-        found = correlation_rows(table, "x", "y", by=["g"]).set_index("g")
+        both = [self.table(seeds=2, noise=0).assign(g=g) for g in "ab"]
+        both[1]["y"] *= -1
+        found = correlation_rows(pd.concat(both), "x", "y", by=["g"]).set_index("g")
         assert found["rho"].to_dict() == {"a": 1.0, "b": -1.0}
-        assert found["models"].tolist() == [5, 5]

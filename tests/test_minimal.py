@@ -94,6 +94,18 @@ def test_the_bisection_shortens_what_the_balls_gave():
     assert more < 0.999 * little
 
 
+def test_goals_that_the_first_attack_missed_are_searched_for():
+    torch.manual_seed(0)
+    weights, z = torch.randn(8, 8), torch.randn(24, 8)
+    many, once = (
+        minimal_norm(
+            lambda c: torch.sin(2 * (c @ weights)), z, goal=16.0, largest=2.0, restarts=1, **effort
+        ).reached.sum()
+        for effort in ({}, {"rounds": 1, "steps": 1})
+    )
+    assert many > once
+
+
 def test_decodes_are_counted_and_chunks_do_not_matter():
     calls = []
 

@@ -1,0 +1,64 @@
+"""What the targeted attack is more than: a straight step towards the target's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import pandas as pd
+import torch
+
+from lrnb import metrics, provenance
+from lrnb.balls import length, over
+from lrnb.experiments import Profile, Recipe, eps_grid, get_model, get_profile
+from lrnb.progress import track
+from lrnb.robustness import (
+    ROOMS,
+    Rows,
+    attacked_images,
+    encode,
+    identity_of,
+    stored_rows,
+    table_spec,
+    target_of,
+)
+
+
+def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """Distance to the target over ε after a straight step towards the target's own code (L2).
+
+    The pairs are those of `lrnb.robustness.targeted_table`. The step is min(ε, ‖z_target −
+    z_source‖) long: whoever has the target's code and takes no heed of the decoder would take it.
+
+    Columns: those of the model, eps, relative (median over pairs of
+    `lrnb.metrics.relative_distance` in squared error), pairs (for which it is defined).
+    """
+    profile = get_profile(profile)
+    rows: Rows = []
+    for recipe in track(list(recipes), "straight steps"):
+        spec = table_spec("straight", recipe, profile)
+        spec |= {"code": provenance.code_fingerprint(*ROOMS, "steering")}
+        rows += stored_rows(spec, partial(_straight_rows, recipe, profile))
+    return pd.DataFrame(rows)
+
+
+def _straight_rows(recipe: Recipe, profile: Profile) -> Rows:
+    model, test = get_model(recipe, profile), attacked_images(recipe.dataset, profile)
+    codes, partner = encode(model, test.images), target_of(test.labels)
+    target = test.images[partner].to(codes.device)
+    way = codes[partner] - codes
+    whole = length(way, "l2").clamp_min(torch.finfo(way.dtype).tiny)
+    rows = []
+    with torch.no_grad():
+        clean = model.decode(codes)
+        start, floor = metrics.mse(clean, target), metrics.mse(clean[partner], target)
+        for eps in eps_grid(recipe.dataset, profile):
+            share = (eps / whole).clamp_max(1)
+            reached = metrics.mse(model.decode(codes + over(share, way) * way), target)
+            relative = metrics.relative_distance(reached, start, floor)
+            rows.append(
+                identity_of(recipe)
+                | {"eps": eps, "relative": float(relative.nanmedian())}
+                | {"pairs": int(relative.isfinite().sum())}
+            )
+    return rows
