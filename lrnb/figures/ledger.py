@@ -67,7 +67,7 @@ def costs(table: pd.DataFrame) -> Figure:
     """Median seconds of one model and of one table, a row a kind, a dot a data set.
 
     Args:
-        table: `lrnb.results.costs`, each kind of work once.
+        table: a row for each kind ("model" or "table"), what it is and data set; median_seconds.
     """
     kinds = list(dict.fromkeys(table["kind"]))
     rows = {kind: list(dict.fromkeys(table.loc[table["kind"] == kind, "what"])) for kind in kinds}
@@ -81,7 +81,7 @@ def costs(table: pd.DataFrame) -> Figure:
             ax.plot(here["median_seconds"], at, "o", ms=5, color=colour, alpha=0.9,
                     label=DATASET_NAMES[dataset])  # fmt: skip
         ax.set_yticks(range(len(rows[kind])), [FAMILY_NAMES.get(w, w) for w in rows[kind]])
-        ax.set(title=kind, xlabel="seconds, median", xlim=(0, None))
+        ax.set(title=f"one {kind}", xlabel="seconds, median", xlim=(0, None))
         ax.set_ylim(longest - 0.5, -0.5)
         ax.grid(axis="y", color="0.9")
     if kinds:
