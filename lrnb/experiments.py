@@ -6,6 +6,7 @@ import contextlib
 import functools
 import math
 import os
+import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -232,8 +233,10 @@ def train_all(
         parallel = joblib.Parallel(n_jobs=min(jobs, len(missing)), return_as="generator_unordered")
         places = {name: os.environ.get(name) for name in _PLACES}
         work = (joblib.delayed(_train_only)(recipe, profile, places) for recipe in missing)
-        for _ in track(parallel(work), "models trained", total=len(missing)):
-            pass
+        with warnings.catch_warnings():  # a process that stopped, for want of memory, is replaced
+            warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+            for _ in track(parallel(work), "models trained", total=len(missing)):
+                pass
     return [get_model(recipe, profile) for recipe in recipes]
 
 
