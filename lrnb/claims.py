@@ -182,7 +182,7 @@ def sentence(claim: Claim, judged: pd.DataFrame) -> str:
     }[control]
     return (
         f"{BADGES[found]} **{claim.title}: {found}.** {_effects(judged, 'claim')} "
-        f"({claim.statistic}).\n> {BADGES[control]} {controlled}: "
+        f"({claim.statistic}).\n>\n> {BADGES[control]} {controlled}: "
         f"{_effects(judged, 'control')} ({claim.control})."
     )
 
@@ -202,7 +202,7 @@ def show_ledger(judged: pd.DataFrame) -> None:
             line = sentence(claim, rows)
             hinges = [f" ({sensitivity(rows, reading)})" for reading in READINGS]
         results.show_markdown(
-            f"{line}\n\n"
+            f"> {line}\n\n"
             f"- *The paper* ({claim.where}): {claim.statement}\n"
             f"- *Statistic*: {claim.statistic}; must exceed {claim.least:g}{hinges[0]}.\n"
             f"- *Control*: {claim.control}; must exceed {claim.control_least:g}{hinges[1]}.\n"
