@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from lrnb import metrics, provenance, store
 from lrnb.experiments import get_profile
@@ -131,8 +132,11 @@ def by_dataset(rows: pd.DataFrame, value: str) -> str:
 
 
 def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> None:
-    """Display what this page is computed on, and a warning where that is too small to decide."""
-    about = f"profile `{profile}` on {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}"
+    """Display what this page is computed with, and a warning where that is too small to decide."""
+    about = f"profile `{profile}` on {', '.join(datasets)}; seeds {', '.join(map(str, seeds))}; "
+    about += f"on {provenance.device_name()}"
+    if not torch.cuda.is_available():
+        about += ", without a GPU (`quick` takes minutes so, `standard` hours)"
     warning = (
         " **A small run, made to be quick: it decides nothing.**"
         if not get_profile(profile).decides
