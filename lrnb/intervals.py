@@ -123,8 +123,10 @@ def bootstrap_difference(
 def correlation_rows(table: pd.DataFrame, x: str, y: str, *, by: Sequence[str]) -> pd.DataFrame:
     """Spearman's ρ of two columns over models, group by group, with its interval over seeds.
 
-    The models of one seed are correlated with one another, and the seeds' ρ averaged: models that
-    differ in nothing but the seed are no independent observations of a trend.
+    The models of one seed are correlated with one another, and the seeds' ρ averaged. The interval
+    is that of other seeds of these very kinds of model: it suits a sweep, whose kinds are chosen,
+    and says nothing of what other kinds would show. The more alike seeds are, the more often does
+    it find a trend among a few kinds that differ by chance.
 
     Args:
         table: one row a model and seed.
