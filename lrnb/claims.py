@@ -18,7 +18,7 @@ import pandas as pd
 
 from lrnb import checks, results
 from lrnb.experiments import PROFILES
-from lrnb.intervals import LEAST_SEEDS, correlation_rows, interval
+from lrnb.intervals import LEAST_SEEDS, correlation_over_kinds, correlation_rows, interval
 from lrnb.names import DATASET_NAMES
 
 REPRODUCED, PARTLY, NOT, SMALL = "reproduced", "partly", "not reproduced", "too small to say"
@@ -307,13 +307,14 @@ def _deterministic(scale: str) -> Callable[[Tables], Values]:
 def _beta(score: str) -> Callable[[Tables], Values]:
     def fall(tables: Tables) -> Values:
         table = tables["05_beta_tradeoff"]
-        return _minus_correlation(table[table["family"] == "tcvae"], "beta", score)
+        return _minus(
+            correlation_rows(table[table["family"] == "tcvae"], "beta", score, by=["dataset"])
+        )
 
     return fall
 
 
-def _minus_correlation(table: pd.DataFrame, x: str, y: str) -> Values:
-    found = correlation_rows(table, x, y, by=["dataset"])
+def _minus(found: pd.DataFrame) -> Values:
     bounds = {"mean": -found["rho"], "low": -found["high"], "high": -found["low"]}
     return found[["dataset", "seeds"]].assign(**bounds)
 
@@ -346,7 +347,7 @@ def _homogeneous(score: str, source: str) -> Callable[[Tables], Values]:
         table = tables["06_adversarial_training"]
         perceptual = f"diversity_{source}_lpips"
         measure = f"diversity_{source}_mse" if table[perceptual].isna().any() else perceptual
-        return _minus_correlation(table, score, measure)
+        return _minus(correlation_over_kinds(table, score, measure, by=["dataset"]))
 
     return fall
 
@@ -466,8 +467,8 @@ CLAIMS = {
             statement="Latent-robust models generate more homogeneous samples (a hint).",
             where=_KNOWN_FROM,
             statistic="minus Spearman's ρ of AADDC over raw ε and the mean LPIPS between pairs of "
-            "samples from the prior, over all families and adversarial ones of a seed (squared error "
-            "where LPIPS is not at hand)",
+            "samples from the prior, over all families and adversarial ones, each the mean of its "
+            "seeds; its interval is over kinds of model (squared error where LPIPS is not at hand)",
             least=0.0,
             control="the same with ε in units of the spread, and samples from a Gaussian fitted to "
             "each model's own codes",

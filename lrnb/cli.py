@@ -1,8 +1,9 @@
-"""The command line: run, build, train, fetch, doctor, models."""
+"""The command line: run, compare, build, train, fetch, doctor, models."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import sys
@@ -109,6 +110,36 @@ def run(
             in_place=in_place,
         )
     click.echo(f"Executed {len(executed)} chapters into {executed[0].parent}")
+
+
+@main.command()
+@_profile
+@click.option("--keep", is_flag=True, help="Write the comparison to results/bench/ as well.")
+def compare(profile: str, keep: bool) -> None:
+    """Say how closely the run in _build/PROFILE/ agrees with the tables in the repository.
+
+    Made with an empty store, it is the work done again; with the same store, a comparison of its
+    tables with themselves.
+
+    \b
+    Example: one data set and seed once more, from nothing
+      LRNB_HOME=again lrnb run --profile standard --datasets mnist --seeds 0
+      lrnb compare --profile standard
+    """
+    from lrnb import book
+    from lrnb.agreement import agreement
+
+    root = book.project_root()
+    again = root / "_build" / profile / "results" / profile
+    found = agreement(again, root / "results" / profile)
+    click.echo(found.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    if keep:
+        kept = root / "results" / "bench" / "rerun.csv"
+        kept.with_suffix(".json").write_text(
+            json.dumps(provenance.environment() | {"profile": profile}, indent=2) + "\n",
+            encoding="utf-8",
+        )
+        found.to_csv(kept, index=False, float_format="%.6g")
 
 
 @main.command()

@@ -124,9 +124,8 @@ def correlation_rows(table: pd.DataFrame, x: str, y: str, *, by: Sequence[str]) 
     """Spearman's ρ of two columns over models, group by group, with its interval over seeds.
 
     The models of one seed are correlated with one another, and the seeds' ρ averaged. The interval
-    is that of other seeds of these very kinds of model: it suits a sweep, whose kinds are chosen,
-    and says nothing of what other kinds would show. The more alike seeds are, the more often does
-    it find a trend among a few kinds that differ by chance.
+    is that of other seeds of these very kinds of model: it suits a sweep, whose kinds are chosen.
+    `correlation_over_kinds` asks about models at large.
 
     Args:
         table: one row a model and seed.
@@ -156,5 +155,48 @@ def correlation_rows(table: pd.DataFrame, x: str, y: str, *, by: Sequence[str]) 
             dict(zip(by, group, strict=True))
             | {"rho": rho, "low": max(low, -1.0), "high": min(high, 1.0)}
             | {"seeds": len(varied), "models": part.groupby("seed").size().max()}
+        )
+    return pd.DataFrame(rows)
+
+
+def correlation_over_kinds(
+    table: pd.DataFrame, x: str, y: str, *, by: Sequence[str]
+) -> pd.DataFrame:
+    """Spearman's ρ of two columns over kinds of model, with its interval over other kinds.
+
+    Seeds of one kind are no independent models: a kind counts once, with the means of its seeds.
+    The interval is Fisher's, with the variance (1 + ρ²/2) / (n − 3) for n kinds (Bonett & Wright
+    2000); a perfect order is first taken half a swap back, or it would leave no doubt at all.
+
+    Args:
+        table: one row a model and seed; the columns of `MODEL` that it has name a kind.
+        x, y: columns; models where one is NaN are left out.
+        by: columns that name a group.
+
+    Returns:
+        Columns: those of ``by``; rho, low and high (NaN for fewer than 4 kinds, or a constant
+        column), seeds (of a kind, at least), models (kinds).
+
+    >>> rows = pd.DataFrame({"family": list("abcdefgh"), "seed": 0, "g": 0, "x": range(8)})
+    >>> found = correlation_over_kinds(rows.assign(y=-rows["x"]), "x", "y", by=["g"])
+    >>> found[["rho", "low", "high"]].round(2).values.tolist()
+    [[-1.0, -1.0, -0.9]]
+    """
+    kind = [name for name in MODEL if name in table]
+    rows: list[dict[str, Any]] = []
+    for group, part in table.groupby(list(by), sort=False):
+        kinds = part.dropna(subset=[x, y]).groupby(kind, dropna=False)
+        means, n = kinds[[x, y]].mean(), kinds.ngroups
+        rho, low, high = math.nan, math.nan, math.nan
+        if n >= _LEAST_MODELS and means.nunique().min() > 1:
+            rho = float(means[x].corr(means[y], "spearman"))
+            most = 1 - 6 / (n * (n**2 - 1))  # half way to the largest ρ below 1
+            z = math.atanh(min(max(rho, -most), most))
+            half = float(special.ndtri(0.975)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+            low, high = min(math.tanh(z - half), rho), max(math.tanh(z + half), rho)
+        rows.append(
+            dict(zip(by, group, strict=True))
+            | {"rho": rho, "low": low, "high": high}
+            | {"seeds": int(kinds.size().min()) if n else 0, "models": n}
         )
     return pd.DataFrame(rows)

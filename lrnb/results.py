@@ -205,7 +205,7 @@ def costs(place: Path) -> pd.DataFrame:
 
 
 def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
-    """Display a table that ``make bench`` wrote to ``results/bench/``, and the machine behind it.
+    """Display a table that lies in ``results/bench/``, and the machine behind it.
 
     Args:
         name: of the table.
@@ -214,7 +214,7 @@ def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
     staged = os.environ.get("LRNB_RESULTS")
     place = (Path(staged).parent if staged else _root() / "results") / "bench"
     if not (place / f"{name}.csv").is_file():
-        show_markdown("No benchmark was found here; `make bench` in a clone makes one.")
+        show_markdown(f"There is no table `{name}` here; a clone of the repository has it.")
         return
     table = pd.read_csv(place / f"{name}.csv")[list(headings)]
     made = json.loads((place / f"{name}.json").read_text())
@@ -222,12 +222,14 @@ def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
     for row in table.itertuples(index=False):
         lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
     base = f"../results/bench/{name}"
+    machine = made["device"]
+    if "matmul_gflops" in made:
+        machine += f" with {made['threads']} threads, which multiplies matrices at "
+        machine += f"{made['matmul_gflops']:.0f} GFLOP/s in float32"
     lines += [
         "",
-        f"Measured on {made['device']} with {made['threads']} threads, which multiplies matrices at "
-        f"{made['matmul_gflops']:.0f} GFLOP/s in float32; torch {made['torch']}, commit "
-        f"{made['commit']}, {made['time'][:10]}. [{name}.csv]({base}.csv), made by "
-        f"[{name}.json]({base}.json).",
+        f"Measured on {machine}; torch {made['torch']}, commit {made['commit']}, "
+        f"{made['time'][:10]}. [{name}.csv]({base}.csv), made by [{name}.json]({base}.json).",
     ]
     show_markdown("\n".join(lines))
 

@@ -3,11 +3,13 @@
 import os
 
 import nbformat
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from lrnb import freshness, metrics, store
 from lrnb.cli import main
+from lrnb.results import save
 
 
 def lrnb(*arguments):
@@ -15,7 +17,7 @@ def lrnb(*arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "build", "validate", "train", "fetch", "doctor", "models"]
+    "command", ["run", "compare", "build", "validate", "train", "fetch", "doctor", "models"]
 )
 def test_help_has_an_example(command):
     shown = lrnb(command, "--help")
@@ -77,6 +79,23 @@ def test_missing_data_is_said_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("LRNB_DATA", str(tmp_path))
     shown = lrnb("run", "--datasets", "mnist", "--profile", "smoke")
     assert shown.exit_code == 1 and "lrnb fetch mnist" in shown.output
+
+
+def test_a_second_run_is_compared_and_the_comparison_kept(tmp_path, monkeypatch):
+    for name in ("notebooks", "results/bench"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "_toc.yml").touch()
+    monkeypatch.chdir(tmp_path)
+    for place, seeds in (("results/smoke", [0, 1]), ("_build/smoke/results/smoke", [1])):
+        monkeypatch.setenv("LRNB_RESULTS", place)
+        table = pd.DataFrame({"dataset": "mnist", "seed": seeds, "damage": seeds})
+        save(
+            "02_untargeted", table.astype({"damage": float}), {"profile": "smoke", "n": len(seeds)}
+        )
+    shown = lrnb("compare", "--profile", "smoke", "--keep")
+    assert shown.exit_code == 0 and "02_untargeted" in shown.output
+    kept = pd.read_csv("results/bench/rerun.csv")
+    assert (kept["seeds"].item(), kept["identical"].item()) == (1, 1)
 
 
 def test_outside_a_clone(tmp_path, monkeypatch):

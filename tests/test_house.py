@@ -8,7 +8,7 @@ import pytest
 import lrnb
 
 FLOORS = [
-    {"checks", "cost", "intervals", "names", "progress", "provenance"},
+    {"agreement", "checks", "cost", "intervals", "names", "progress", "provenance"},
     {"store", "balls"},
     {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},

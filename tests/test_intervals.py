@@ -9,6 +9,7 @@ from scipy import stats
 
 from lrnb.intervals import (
     bootstrap_difference,
+    correlation_over_kinds,
     correlation_rows,
     interval,
     over_seeds,
@@ -139,3 +140,54 @@ class TestCorrelationRows:
         both[1]["y"] *= -1
         found = correlation_rows(pd.concat(both), "x", "y", by=["g"]).set_index("g")
         assert found["rho"].to_dict() == {"a": 1.0, "b": -1.0}
+
+
+class TestCorrelationOverKinds:
+    def one(self, x, y, **columns):
+        table = pd.DataFrame({"g": "a", "seed": 0, "family": range(len(x)), "x": x, "y": y})
+        (found,) = correlation_over_kinds(table.assign(**columns), "x", "y", by=["g"]).to_dict(
+            "records"
+        )
+        return found
+
+    def test_the_interval_is_the_published_one(self):
+        # the example of ci.spear in R's statpsych, by D. G. Bonett
+        y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
+        x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
+        found = self.one(x, y)
+        assert found["rho"] == pytest.approx(0.8699639, abs=1e-7)
+        assert (found["low"], found["high"]) == pytest.approx((0.5840951, 0.9638297), abs=1e-6)
+
+    @pytest.mark.parametrize("alike", [0.0, 0.5, 2.0])
+    def test_kinds_that_differ_by_chance_seldom_give_a_trend_however_alike_seeds_are(self, alike):
+        rng, wrong = np.random.default_rng(3), 0
+        for _ in range(150):
+            kinds = rng.normal(size=(11, 2))
+            rows = [
+                (f, s, *(k + alike * rng.normal(size=2)))
+                for s in range(3)
+                for f, k in enumerate(kinds)
+            ]
+            table = pd.DataFrame(rows, columns=["family", "seed", "x", "y"]).assign(g="a")
+            (found,) = correlation_over_kinds(table, "x", "y", by=["g"]).to_dict("records")
+            wrong += found["low"] > 0 or found["high"] < 0
+        assert wrong <= 17  # 5% of 150 and more than three standard deviations
+
+    def test_a_kind_counts_once_with_the_mean_of_its_seeds(self):
+        # within each seed x and y go together in no way; the means of the kinds rise together
+        rows = [(f, s, f + (10, -10)[s], f + (-10, 10)[s]) for f in range(6) for s in (0, 1)]
+        table = pd.DataFrame(rows, columns=["family", "seed", "x", "y"]).assign(
+            g="a", adv_form=None
+        )
+        (found,) = correlation_over_kinds(table, "x", "y", by=["g"]).to_dict("records")
+        assert found["rho"] == pytest.approx(1) and found["low"] > 0
+        assert (found["seeds"], found["models"]) == (2, 6)
+
+    def test_four_kinds_in_perfect_order_prove_nothing(self):
+        found = self.one(range(4), range(4))
+        assert found["rho"] == found["high"] == 1 and found["low"] < 0
+
+    @pytest.mark.parametrize("y", [[1] * 5, [math.nan, math.nan, 0.0, 1.0, 2.0]])
+    def test_nothing_can_be_said_of_a_constant_or_of_too_few(self, y):
+        found = self.one(range(5), y)
+        assert all(math.isnan(found[name]) for name in ("rho", "low", "high"))
