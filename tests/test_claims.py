@@ -103,7 +103,7 @@ def defended(effect, control):
                     gain = [by[d] + JITTER[s] if eps == 0.5 else 9.0 for by in (effect, control)]
                     rows.append((d, "vae_adv", form, eps, s, 0.5 + gain[0], 0.5 + gain[1]))
     columns = ["dataset", "family", "adv_form", "adv_eps", "seed", "aaddc_raw", "aaddc_spread"]
-    return {"06_adversarial_training": pd.DataFrame(rows, columns=columns)}
+    return {"06_adversarial_training": pd.DataFrame(rows, columns=columns).assign(active=3)}
 
 
 def shifted(column):
@@ -133,7 +133,7 @@ def diverse(effect, control):
     columns = {
         f"diversity_{source}_{m}": rank for source in ("prior", "fitted") for m in ("lpips", "mse")
     }
-    return {"06_adversarial_training": swept_table.assign(**columns)}
+    return {"06_adversarial_training": swept_table.assign(active=3, **columns)}
 
 
 MADE = {
@@ -254,3 +254,20 @@ def test_the_forest_has_two_panels_a_claim():
 def test_every_claim_names_a_chapter_and_tables_of_it():
     for claim in claims.CLAIMS.values():
         assert claim.tables and all(name.startswith(claim.chapter) for name in claim.tables)
+
+
+@pytest.mark.parametrize("name", ["defended", "homogeneous"])
+def test_a_model_that_ignores_its_code_does_not_pass_the_control(name):
+    claim = CLAIMS[name]
+    tables = MADE[name](*effects(claim, ("no", "no")))
+    table = tables["06_adversarial_training"]
+    # the largest scores and no diversity, in a form or at a β of its own
+    deaf = table[table["family"] != "vae"].assign(active=0, adv_form="deaf", beta=99.0)
+    deaf[["aaddc_raw", "aaddc_spread"]] = 50.0
+    deaf[[c for c in deaf if c.startswith("diversity")]] = -9.0
+    both = {"06_adversarial_training": pd.concat([table, deaf], ignore_index=True)}
+    assert verdict(judge(claim, both, decides=True), "control") == NOT
+    before, after = (judge(claim, t, decides=True) for t in (tables, both))
+    control = before["reading"] == "control"
+    pd.testing.assert_frame_equal(before[control], after[control])
+    assert not np.allclose(before.loc[~control, "effect"], after.loc[~control, "effect"])
