@@ -380,17 +380,20 @@ def _rows_at_once(decode: Decode, codes: Tensor) -> int:
 
 def _stored(decode: Decode, codes: Tensor) -> tuple[int, torch.device]:
     """Bytes that an evaluation stores for its gradient, and where."""
-    sizes: dict[int, int] = {}
+    stored: list[list[Tensor]] = []
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    def pack(tensor: Tensor) -> list[Tensor]:
+        stored.append([tensor])
+        return stored[-1]
 
-    with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.enable_grad(), saved_tensors_hooks(pack, lambda box: box[0]):
         output = _decode(decode, codes.clone().requires_grad_())
         if not output.requires_grad:
             raise ValueError("decode is not differentiable: its output has no gradient")
+    sizes = {}
+    for box in stored:
+        storage = box.pop().untyped_storage()  # a graph that holds its own output is never freed
+        sizes[storage.data_ptr()] = storage.nbytes()
     return sum(sizes.values()), output.device
 
 

@@ -1,5 +1,7 @@
 """The attack, on decoders whose worst perturbation is known in closed form, and on networks."""
 
+import gc
+import weakref
 from functools import partial
 
 import pytest
@@ -258,6 +260,21 @@ class OnceDifferentiable(torch.autograd.Function):
     def backward(ctx, gradient):
         (z,) = ctx.saved_tensors
         return 2 * z * gradient
+
+
+def test_nothing_that_was_decoded_is_held_afterwards():
+    # a training loop attacks every batch: what one attack held would add up
+    matrix, _ = linear()
+    decoded = []
+
+    def decode(z):
+        outputs = torch.sigmoid(z @ matrix.T)
+        decoded.append(weakref.ref(outputs))
+        return outputs
+
+    attack(decode, torch.randn(3, 5), eps=EPS, steps=4, restarts=2)
+    gc.collect()
+    assert len(decoded) > 4 and not any(outputs() is not None for outputs in decoded)
 
 
 def test_decoder_that_can_be_differentiated_only_once():
