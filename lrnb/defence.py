@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb import metrics, provenance
+from lrnb import metrics
 from lrnb.experiments import EPS_MAX, Profile, Recipe, get_model, get_profile, latent_of
-from lrnb.progress import track
 from lrnb.robustness import (
-    ROOMS,
     Rows,
     aaddc_table,
     clean_table,
     identity_of,
-    stored_rows,
-    table_spec,
+    stored_table,
     training_codes,
     untargeted_table,
 )
@@ -81,13 +77,10 @@ def defence_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataF
     model = list(identity_of(recipes[0]))
     wide = aaddc_table(attacked).pivot(index=model, columns="scale", values="aaddc")
     wide = wide.add_prefix("aaddc_").reset_index()
-    rows: Rows = []
-    for recipe in track(recipes, "sample diversity"):
-        spec = table_spec("diversity", recipe, profile)
-        spec |= {"code": provenance.code_fingerprint(*ROOMS, "defence")}
-        rows += stored_rows(spec, partial(_diversity_rows, recipe, profile))
-    clean = clean_table(recipes, profile)
-    return clean.merge(wide, on=model).merge(pd.DataFrame(rows), on=model)
+    samples = stored_table(
+        "diversity", recipes, profile, _diversity_rows, label="sample diversity", rooms=["defence"]
+    )
+    return clean_table(recipes, profile).merge(wide, on=model).merge(samples, on=model)
 
 
 def _diversity_rows(recipe: Recipe, profile: Profile) -> Rows:

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb import checks, metrics, provenance
+from lrnb import checks, metrics
 from lrnb.balls import length, over, random_on_sphere
 from lrnb.experiments import Profile, Recipe, data_of, eps_grid, get_model, get_profile
 from lrnb.intervals import LEAST_SEEDS, MODEL, interval
@@ -25,7 +25,6 @@ from lrnb.models import Autoencoder, Posterior
 from lrnb.progress import track
 from lrnb.robustness import (
     KINDS,
-    ROOMS,
     Rows,
     attacked_images,
     encode,
@@ -233,10 +232,9 @@ def _percentile(part: pd.DataFrame, density: str) -> float:
 def _part(name: str, recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """One of the tables that are computed together and stored as one."""
     profile = get_profile(profile)
-    code = provenance.code_fingerprint(*ROOMS, "geometry")
     rows: Rows = []
     for recipe in track(list(recipes), "geometry of decoders"):
-        spec = table_spec("geometry", recipe, profile) | {"code": code}
+        spec = table_spec("geometry", recipe, profile, rooms=["geometry"])
         (tables,) = stored_rows(spec, partial(_geometry, recipe, profile))
         rows += [identity_of(recipe) | row for row in tables[name]]
     return pd.DataFrame(rows)

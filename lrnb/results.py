@@ -59,10 +59,10 @@ def save(chapter: str, table: pd.DataFrame, parameters: Mapping[str, Any]) -> Pa
 def _costs() -> list[dict[str, Any]]:
     """What each model and table cost that this notebook used."""
     rows = []
-    for spec, cost in store.used():
+    for key, (spec, cost) in store.used().items():
         table = spec.get("table")
         recipe = (spec["model"] if table else spec)["recipe"]
-        about = {"key": store.key(spec), "kind": "table" if table else "model"}
+        about = {"key": key, "kind": "table" if table else "model"}
         about |= {"what": table or recipe["family"], "dataset": recipe["dataset"]}
         rows.append(about | {name: _rounded(value) for name, value in asdict(cost).items()})
     return rows

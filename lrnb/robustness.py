@@ -38,6 +38,10 @@ KINDS = ("attack", "noise")
 Rows = list[dict[str, Any]]
 # the code that the numbers in a table depend on, beside that of the models
 ROOMS = (*ATTACK_CODE, "folding", "metrics", "robustness")
+# and the packages
+PACKAGES = ("lpips", "torchmetrics")
+# a dimension of the code is active if its variance is larger (Burda et al. 2016)
+ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class CodeStatistics:
 
     Attributes:
         spread: s = sqrt(mean over dimensions of Var[μ_j]), the unit of "ε in spread units".
-        active: number of dimensions with Var[μ_j] > 0.01 (Burda et al. 2016).
+        active: number of dimensions with Var[μ_j] > `ACTIVE`.
         deviations: [d], sqrt(Var[μ_j]) of each dimension.
     """
 
@@ -71,7 +75,7 @@ def code_statistics(codes: Tensor) -> CodeStatistics:
     variances = codes.double().var(0, unbiased=False)
     return CodeStatistics(
         spread=float(variances.mean().sqrt()),
-        active=int((variances > 0.01).sum()),
+        active=int((variances > ACTIVE).sum()),
         deviations=variances.sqrt().float(),
     )
 
@@ -83,12 +87,7 @@ def clean_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFra
     spread, active, squared_error (per image, summed over pixels, on test images), ssim (of
     reconstruction and image), kl (per image, NaN where the encoder is deterministic).
     """
-    profile = get_profile(profile)
-    rows = []
-    for recipe in recipes:
-        spec = table_spec("clean", recipe, profile)
-        rows += stored_rows(spec, partial(_clean_rows, recipe, profile))
-    return pd.DataFrame(rows)
+    return stored_table("clean", recipes, profile, _clean_rows, label="clean images")
 
 
 def training_codes(recipe: Recipe, profile: str | Profile) -> Tensor:
@@ -224,12 +223,8 @@ def targeted_table(
     auddc (mean over samples, the same for each ε), pairs (samples for which relative is defined, the
     others left out of it and of auddc), samples.
     """
-    profile = get_profile(profile)
-    rows: Rows = []
-    for recipe in track(list(recipes), "targeted attacks"):
-        spec = table_spec("targeted", recipe, profile, norm=norm)
-        rows += stored_rows(spec, partial(_targeted_rows, recipe, profile, norm))
-    return pd.DataFrame(rows)
+    compute = partial(_targeted_rows, norm=norm)
+    return stored_table("targeted", recipes, profile, compute, label="targeted attacks", norm=norm)
 
 
 def distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
@@ -333,7 +328,7 @@ def _untargeted_samples(
     return {name: values.cpu() for name, values in found.items()}
 
 
-def _targeted_rows(recipe: Recipe, profile: Profile, norm: str) -> Rows:
+def _targeted_rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
     hit, partner = targeted_attack(recipe, profile, norm=norm)
     model = get_model(recipe, profile)
     codes = encode(model, attacked_images(recipe.dataset, profile).images)
@@ -386,17 +381,61 @@ def _summary(name: str, values: Tensor) -> dict[str, Any]:
     }
 
 
-def table_spec(table: str, recipe: Recipe, profile: Profile, **settings: str) -> dict[str, Any]:
-    """What a table's rows for one model are made from: their address in the store."""
+def stored_table(
+    name: str,
+    recipes: Iterable[Recipe],
+    profile: str | Profile,
+    compute: Callable[[Recipe, Profile], Rows],
+    *,
+    label: str,
+    rooms: Sequence[str] = (),
+    packages: Sequence[str] = PACKAGES,
+    **settings: str,
+) -> pd.DataFrame:
+    """A table whose rows are computed model by model, each once; with ``label`` on the terminal.
+
+    Args:
+        name: of the table.
+        recipes, profile: of the models.
+        compute: the rows of one.
+        label: shown while it runs.
+        rooms, packages, settings: as for `table_spec`.
+    """
+    profile = get_profile(profile)
+    rows: Rows = []
+    for recipe in track(list(recipes), label):
+        spec = table_spec(name, recipe, profile, rooms=rooms, packages=packages, **settings)
+        rows += stored_rows(spec, partial(compute, recipe, profile))
+    return pd.DataFrame(rows)
+
+
+def table_spec(
+    table: str,
+    recipe: Recipe,
+    profile: Profile,
+    *,
+    rooms: Sequence[str] = (),
+    packages: Sequence[str] = PACKAGES,
+    **settings: str,
+) -> dict[str, Any]:
+    """What a table's rows for one model are made from: their address in the store.
+
+    Args:
+        table: its name.
+        recipe, profile: of the model.
+        rooms: the modules that compute it, beside `ROOMS`.
+        packages: others whose version counts.
+        settings: of this table alone.
+    """
     size = {k: getattr(profile, k) for k in ("n_test", "n_attack", "steps", "restarts")}
     return {
         "table": table,
         "model": spec_of(recipe, profile),
         "size": size | {"eps": eps_grid(recipe.dataset, profile)},
         "settings": settings,
-        "lpips": metrics.lpips_is_present(),
-        "packages": {name: provenance.version(name) for name in ("lpips", "torchmetrics")},
-        "code": provenance.code_fingerprint(*ROOMS),
+        "lpips": "lpips" in packages and metrics.lpips_is_present(),
+        "packages": {name: provenance.version(name) for name in packages},
+        "code": provenance.code_fingerprint(*ROOMS, *rooms),
     }
 
 

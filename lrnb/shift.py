@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,26 +14,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
-from lrnb import provenance
 from lrnb.balls import random_on_sphere
-from lrnb.experiments import Profile, Recipe, get_model, get_profile
-from lrnb.progress import track
+from lrnb.experiments import Profile, Recipe, get_model
 from lrnb.robustness import (
+    ACTIVE,
     KINDS,
-    ROOMS,
     Rows,
     attacked_images,
     code_statistics,
     encode,
     identity_of,
-    stored_rows,
-    table_spec,
+    stored_table,
     training_codes,
     untargeted_samples,
 )
 
 _FOLDS = 5
-_ACTIVE = 0.01  # variance of a dimension, as in `lrnb.robustness.CodeStatistics`
 
 
 def told_apart(clean: Tensor, moved: Tensor) -> float:
@@ -106,20 +101,16 @@ def shift_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFra
     Columns: those of the model, eps, kind ("attack" or "noise"), told_apart (`told_apart`),
     top_share (`top_share`), even_share (`even_share`).
     """
-    profile = get_profile(profile)
-    rows: Rows = []
-    for recipe in track(list(recipes), "shifted codes"):
-        spec = table_spec("shift", recipe, profile)
-        spec |= {"code": provenance.code_fingerprint(*ROOMS, "shift")}
-        rows += stored_rows(spec, partial(_shift_rows, recipe, profile))
-    return pd.DataFrame(rows)
+    return stored_table(
+        "shift", recipes, profile, _shift_rows, label="shifted codes", rooms=["shift"]
+    )
 
 
 def _shift_rows(recipe: Recipe, profile: Profile) -> Rows:
     found = untargeted_samples(recipe, profile)
     images = attacked_images(recipe.dataset, profile).images
     codes = encode(get_model(recipe, profile), images).cpu()
-    active = code_statistics(training_codes(recipe, profile)).deviations.cpu().square() > _ACTIVE
+    active = code_statistics(training_codes(recipe, profile)).deviations.cpu().square() > ACTIVE
     # (another seed than that of the damage under noise: a second draw)
     generator = torch.Generator().manual_seed(1)
     unit = random_on_sphere(found["delta"].shape, norm="l2", generator=generator)

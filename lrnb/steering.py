@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 
 import pandas as pd
 import torch
 
-from lrnb import metrics, provenance
+from lrnb import metrics
 from lrnb.balls import length, over
-from lrnb.experiments import Profile, Recipe, eps_grid, get_model, get_profile
-from lrnb.progress import track
+from lrnb.experiments import Profile, Recipe, eps_grid, get_model
 from lrnb.robustness import (
-    ROOMS,
     Rows,
     attacked_images,
     encode,
     identity_of,
-    stored_rows,
-    table_spec,
+    stored_table,
     target_of,
 )
 
@@ -33,13 +29,9 @@ def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
     Columns: those of the model, eps, relative (median over pairs of
     `lrnb.metrics.relative_distance` in squared error), pairs (for which it is defined).
     """
-    profile = get_profile(profile)
-    rows: Rows = []
-    for recipe in track(list(recipes), "straight steps"):
-        spec = table_spec("straight", recipe, profile)
-        spec |= {"code": provenance.code_fingerprint(*ROOMS, "steering")}
-        rows += stored_rows(spec, partial(_straight_rows, recipe, profile))
-    return pd.DataFrame(rows)
+    return stored_table(
+        "straight", recipes, profile, _straight_rows, label="straight steps", rooms=["steering"]
+    )
 
 
 def _straight_rows(recipe: Recipe, profile: Profile) -> Rows:

@@ -84,9 +84,9 @@ def get(kind: str, spec: Spec, make: Callable[[], Artefact]) -> Artefact:
     return found
 
 
-def used() -> list[tuple[dict[str, Any], Cost]]:
-    """What this process got from the store, each once: its specification and what it cost."""
-    return list(_used.values())
+def used() -> dict[str, tuple[dict[str, Any], Cost]]:
+    """What this process got from the store, by key: its specification and what it cost."""
+    return dict(_used)
 
 
 def save(

@@ -16,27 +16,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb import metrics, provenance
+from lrnb import metrics
 from lrnb.attacks import METHODS, Attack, attack, squared_distance
 from lrnb.balls import random_on_sphere
-from lrnb.experiments import EPS_MAX, Profile, Recipe, eps_grid, get_model, get_profile
+from lrnb.experiments import EPS_MAX, Profile, Recipe, eps_grid, get_model
 from lrnb.jacobian import Decode, top_singular
 from lrnb.minimal import minimal_norm
-from lrnb.progress import track
 from lrnb.robustness import (
-    ROOMS,
     Rows,
     attacked_images,
     code_statistics,
     encode,
     identity_of,
-    stored_rows,
-    table_spec,
+    stored_table,
     training_codes,
 )
 
 # mean squared error per pixel that the minimal-norm attack has to reach
 GOAL = 0.005
+_ROOMS = ("minimal", "strength")
 
 
 def exhaustive(
@@ -91,12 +89,9 @@ def strength_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
     reached / reference), worst (its minimum; both of the means where averaged over ε), decodes
     (per code and ε), samples.
     """
-    profile = get_profile(profile)
-    rows: Rows = []
-    for recipe in track(list(recipes), "proofs of strength"):
-        spec = table_spec("strength", recipe, profile) | {"code": _code()}
-        rows += stored_rows(spec, partial(_strength_rows, recipe, profile))
-    return pd.DataFrame(rows)
+    return stored_table(
+        "strength", recipes, profile, _strength_rows, label="proofs of strength", rooms=_ROOMS
+    )
 
 
 def minimal_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -106,16 +101,10 @@ def minimal_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.
     ε of the grid was enough), spread (of the code), first_order (√goal/σ_max(J), what it would be
     if the decoder were linear).
     """
-    profile = get_profile(profile)
-    rows: Rows = []
-    for recipe in track(list(recipes), "minimal norms"):
-        spec = table_spec("minimal norm", recipe, profile, goal=str(GOAL)) | {"code": _code()}
-        rows += stored_rows(spec, partial(_minimal_rows, recipe, profile))
-    return pd.DataFrame(rows)
-
-
-def _code() -> str:
-    return provenance.code_fingerprint(*ROOMS, "minimal", "strength")
+    return stored_table(
+        "minimal norm", recipes, profile, _minimal_rows,
+        label="minimal norms", rooms=_ROOMS, goal=str(GOAL),
+    )  # fmt: skip
 
 
 def _minimal_rows(recipe: Recipe, profile: Profile) -> Rows:

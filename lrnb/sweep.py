@@ -9,29 +9,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from lrnb import metrics, provenance
+from lrnb import metrics
 from lrnb.data import ImageSet
 from lrnb.disentanglement import dci, factor_vae, mig, modularity, sap
-from lrnb.experiments import Profile, Recipe, data_of, eps_grid, get_model, get_profile
+from lrnb.experiments import Profile, Recipe, data_of, eps_grid, get_model
 from lrnb.intervals import MODEL, correlation_rows
 from lrnb.models import Autoencoder, Posterior
-from lrnb.progress import track
 from lrnb.robustness import (
-    ROOMS,
+    ACTIVE,
     SCALES,
     Rows,
     clean_table,
     code_statistics,
     identity_of,
-    stored_rows,
-    table_spec,
+    stored_table,
     untargeted_attack,
 )
 
@@ -190,18 +187,14 @@ def tradeoff_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
         recipes: distinct, of families with a stochastic encoder.
         profile: name or `Profile`.
     """
-    recipes, profile = list(recipes), get_profile(profile)
-    rows: Rows = []
-    for recipe in track(recipes, "disentanglement and robustness"):
-        spec = table_spec("tradeoff", recipe, profile) | {
-            "lpips": False,  # it has no part in these rows
-            "packages": {name: provenance.version(name) for name in _PACKAGES},
-            "code": provenance.code_fingerprint(*ROOMS, "disentanglement", "sweep"),
-        }
-        rows += stored_rows(spec, partial(_tradeoff_rows, recipe, profile))
+    recipes = list(recipes)
+    scores = stored_table(
+        "tradeoff", recipes, profile, _tradeoff_rows, label="disentanglement and robustness",
+        rooms=["disentanglement", "sweep"], packages=_PACKAGES,
+    )  # fmt: skip
     by = [*MODEL, "seed"]
     clean = clean_table(recipes, profile)[[*by, "spread", "active", "squared_error"]]
-    return pd.DataFrame(rows).merge(clean, on=by, validate="1:1")
+    return scores.merge(clean, on=by, validate="1:1")
 
 
 def tradeoff(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +224,7 @@ def _tradeoff_rows(recipe: Recipe, profile: Profile) -> Rows:
     drawn = on_cpu.sample(torch.Generator().manual_seed(0))[:_SAMPLES].to(model.device)
     seen = data_of(recipe.dataset, "test", min(4 * profile.n_test, 2000))
     # what little a dimension that is switched off still moves is drowned by the posterior's noise
-    active = code_statistics(aggregate.mean).deviations.square() > 0.01
+    active = code_statistics(aggregate.mean).deviations.square() > ACTIVE
     codes = _posterior(model, seen.images).mean * active
     row = identity_of(recipe) | disentanglement_scores(factors_of(seen), codes)
     row["total_correlation"] = total_correlation(drawn, aggregate)

@@ -18,7 +18,7 @@ def test_costs_tell_what_a_chapter_used(tmp_path, monkeypatch):
         recipe = Recipe("digits", seed=seed)
         store.get("models", spec_of(recipe, profile), lambda: ({"w": torch.ones(1)}, {}))
         store.get("tables", table_spec("clean", recipe, profile), lambda: ({}, {"rows": []}))
-    spent = [cost.seconds for spec, cost in store.used() if "table" not in spec]
+    spent = [cost.seconds for spec, cost in store.used().values() if "table" not in spec]
     file = results.save("01_a", pd.DataFrame({"x": [1]}), {"profile": "smoke"})
     results.save("01_a-more", pd.DataFrame({"x": [1]}), {"profile": "smoke"})
 

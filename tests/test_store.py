@@ -127,7 +127,7 @@ def test_what_is_absent_is_made_once_and_its_cost_is_kept():
     first = store.get("models", SPEC, make)
     again = store.get("models", SPEC, make)
     assert len(made) == 1 and torch.equal(again[0]["weight"], first[0]["weight"])
-    ((spec, cost),) = [used for used in store.used() if used[0] == SPEC]
+    spec, cost = store.used()[store.key(SPEC)]
     assert spec == SPEC and 0.05 <= cost.seconds < 5
     assert cost.peak_mb is None or cost.peak_mb > 60
 
