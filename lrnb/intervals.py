@@ -175,7 +175,7 @@ def correlation_over_kinds(
 
     Returns:
         Columns: those of ``by``; rho, low and high (NaN for fewer than 4 kinds, or a constant
-        column), seeds (of a kind, at least), models (kinds).
+        column), seeds (a kind has these or some of them), models (kinds).
 
     >>> rows = pd.DataFrame({"family": list("abcdefgh"), "seed": 0, "g": 0, "x": range(8)})
     >>> found = correlation_over_kinds(rows.assign(y=-rows["x"]), "x", "y", by=["g"])
@@ -185,8 +185,9 @@ def correlation_over_kinds(
     kind = [name for name in MODEL if name in table]
     rows: list[dict[str, Any]] = []
     for group, part in table.groupby(list(by), sort=False):
-        kinds = part.dropna(subset=[x, y]).groupby(kind, dropna=False)
-        means, n = kinds[[x, y]].mean(), kinds.ngroups
+        known = part.dropna(subset=[x, y])
+        means = known.groupby(kind, dropna=False)[[x, y]].mean()
+        n = len(means)
         rho, low, high = math.nan, math.nan, math.nan
         if n >= _LEAST_MODELS and means.nunique().min() > 1:
             rho = float(means[x].corr(means[y], "spearman"))
@@ -197,6 +198,6 @@ def correlation_over_kinds(
         rows.append(
             dict(zip(by, group, strict=True))
             | {"rho": rho, "low": low, "high": high}
-            | {"seeds": int(kinds.size().min()) if n else 0, "models": n}
+            | {"seeds": known["seed"].nunique(), "models": n}
         )
     return pd.DataFrame(rows)
