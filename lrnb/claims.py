@@ -474,9 +474,9 @@ CLAIMS = {
             title="Robust models generate more homogeneous samples",
             statement="Latent-robust models generate more homogeneous samples (a hint).",
             where=_KNOWN_FROM,
-            statistic="minus Spearman's ρ of AADDC over raw ε and the mean LPIPS between pairs of "
-            "samples from the prior, over all families and adversarial ones, each the mean of its "
-            "seeds; its interval is over kinds of model (squared error where LPIPS is not at hand)",
+            statistic="minus Spearman's ρ of AADDC over raw ε and the mean LPIPS, or squared error where "
+            "that is not at hand, between pairs of samples from the prior; over all families and "
+            "adversarial ones, each the mean of its seeds, with an interval over kinds of model",
             least=0.0,
             control="the same with ε in units of the spread, samples from a Gaussian fitted to each "
             "model's own codes, and without models that have no active dimension",

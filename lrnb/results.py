@@ -126,7 +126,9 @@ def by_dataset(rows: pd.DataFrame, value: str) -> str:
     """
     columns = (rows[name] for name in ("dataset", value, "low", "high"))
     return "; ".join(
-        f"{DATASET_NAMES[dataset]} {mean:.2f}" + (f" [{low:.2f}, {high:.2f}]" * (low < high))
+        f"{DATASET_NAMES[dataset]} "
+        + ("undefined" if math.isnan(mean) else f"{mean:.2f}")
+        + f" [{low:.2f}, {high:.2f}]" * (low < high)
         for dataset, mean, low, high in zip(*columns, strict=True)
     )
 

@@ -1,6 +1,7 @@
 """What results cost, as the book tells it."""
 
 import json
+import math
 
 import pandas as pd
 import torch
@@ -34,3 +35,9 @@ def test_costs_tell_what_a_chapter_used(tmp_path, monkeypatch):
 def test_costs_of_an_empty_folder_have_their_columns(tmp_path):
     told = results.costs(tmp_path)
     assert told.empty and {"chapter", "key", "peak_mb"} <= set(told)
+
+
+def test_a_data_set_where_nothing_is_defined_says_so():
+    rows = pd.DataFrame({"dataset": ["mnist", "celeba"], "mean": [math.nan, 0.5], "seeds": 3})
+    shown = results.by_dataset(rows.assign(low=math.nan, high=math.nan), "mean")
+    assert shown == "MNIST undefined; CelebA 0.50"
