@@ -7,61 +7,69 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lrnb.intervals import MODEL, ROW
+
 COLUMNS = ("table", "datasets", "seeds", "rows", "numbers", "identical", "largest_difference")
+_AT = ["dataset", "seed"]
+# the columns that say what a number is of; all others were computed
+_NAMES = {*MODEL, *ROW, "seed", "sample", "samples", "direction", "t", "rank"}
 
 
 def agreement(again: Path, before: Path) -> pd.DataFrame:
     """Compare the tables of a run with those of an earlier one, row by row.
 
     Only tables with a row for each seed are compared, and of the earlier run only the data sets and
-    seeds that the new one has: a mean over seeds is another number with fewer of them. A table that
-    is a mere copy, with the very same record of what made it, is left out.
+    seeds that the new one has: a mean over seeds is another number with fewer of them. A table is
+    left out that the earlier run does not have for all of them, or that is a mere copy, with the
+    very same record of what made it.
 
     Args:
         again, before: folders of tables as `lrnb.results.save` writes them.
 
     Returns:
-        Columns: table; datasets, seeds (those compared, as text); rows; numbers (how many);
-        identical (the share of them with the same digits); largest_difference (relative to the
-        largest magnitude in its column; 0 if all are identical).
+        Columns: table; datasets, seeds (those compared, as text); rows; numbers (how many that were
+        computed and are defined in either run); identical (the share of them with the same digits);
+        largest_difference (relative to the largest magnitude in its column; 0 if all are identical).
 
     Raises:
-        ValueError: no table is in both folders, or one has other rows or columns than before.
+        ValueError: no table can be compared, or one has other rows or columns than before.
     """
     rows = []
     for file in sorted(again.glob("*.csv")):
-        new = _read(file)
-        earlier = before / file.name
+        new, earlier = pd.read_csv(file), before / file.name
         if "seed" not in new or not earlier.is_file() or _record(file) == _record(earlier):
             continue
-        old = _read(earlier)
-        at = ["dataset", "seed"]
-        old = old.merge(new[at].drop_duplicates(), on=at)
+        old = pd.read_csv(earlier)
+        asked = new[_AT].drop_duplicates()
+        if len(asked.merge(old[_AT].drop_duplicates())) < len(asked):
+            continue
+        old = old.merge(asked, on=_AT)
         # a table keeps its order within a data set and seed
-        old, new = (t.sort_values(at, kind="stable", ignore_index=True) for t in (old, new))
-        names = [c for c in old if not pd.api.types.is_float_dtype(old[c])]
+        old, new = (t.sort_values(_AT, kind="stable", ignore_index=True) for t in (old, new))
+        names = [c for c in old if c in _NAMES]
         if list(old) != list(new) or not old[names].equals(new[names]):
             raise ValueError(f"{file.name} in {again} has other rows or columns than in {before}")
-        numbers = [c for c in old if c not in names]
-        a, b = old[numbers].to_numpy(float), new[numbers].to_numpy(float)
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-        scale = np.nanmax(np.abs(a), axis=0, initial=0.0) + np.finfo(float).tiny
-        apart = np.where(same, 0.0, np.abs(a - b) / scale)
-        # a number on one side only is as far apart as can be
-        largest = float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
-        about = (", ".join(map(str, new[name].unique())) for name in at)
-        rows.append((file.stem, *about, len(old), same.size, float(same.mean()), largest))
+        a, b = (t.drop(columns=names).to_numpy(float) for t in (old, new))
+        same, defined = a == b, ~(np.isnan(a) & np.isnan(b))
+        about = (", ".join(map(str, new[name].unique())) for name in _AT)
+        share = float(same[defined].mean()) if defined.any() else 1.0
+        largest = float(_apart(a, b)[defined].max(initial=0.0))
+        rows.append((file.stem, *about, len(old), int(defined.sum()), share, largest))
     if not rows:
-        raise ValueError(f"again={again} has no table with seeds that {before} has of another run")
+        raise ValueError(
+            f"again={again} has no table with seeds that {before} has of another run, for the same "
+            "data sets and seeds"
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a − b| over the largest finite magnitude in a column of a; infinite if only one is finite."""
+    scale = np.where(np.isfinite(a), np.abs(a), 0.0).max(axis=0, initial=0.0)
+    with np.errstate(invalid="ignore"):  # inf − inf
+        apart = np.where(a == b, 0.0, np.abs(a - b) / np.where(scale > 0, scale, 1.0))
+    return np.where(np.isnan(apart), np.inf, apart)
 
 
 def _record(table: Path) -> str:
     return table.with_suffix(".json").read_text(encoding="utf-8")
-
-
-def _read(file: Path) -> pd.DataFrame:
-    # "none" and the like stay text; whole columns of numbers alike, with gaps or without
-    table = pd.read_csv(file, keep_default_na=True)
-    counts = table.select_dtypes("int").columns.difference(["seed"])
-    return table.astype(dict.fromkeys(counts, float))

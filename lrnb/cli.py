@@ -119,11 +119,13 @@ def compare(profile: str, keep: bool) -> None:
     """Say how closely the run in _build/PROFILE/ agrees with the tables in the repository.
 
     Made with an empty store, it is the work done again; with the same store, a comparison of its
-    tables with themselves.
+    tables with themselves. A small run takes the place of a larger one in _build/PROFILE/, so make
+    it in a second clone.
 
     \b
     Example: one data set and seed once more, from nothing
-      LRNB_HOME=again lrnb run --profile standard --datasets mnist --seeds 0
+      git clone . again && cd again
+      LRNB_HOME=store lrnb run --profile standard --datasets mnist --seeds 0
       lrnb compare --profile standard
     """
     from lrnb import book

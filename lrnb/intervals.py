@@ -13,7 +13,7 @@ from scipy import special
 # the columns that name a model in a table, beside its seed
 MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
 # those that name a row of it
-_ROW = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
+ROW = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
 _DRAWS = 2000
 _LEAST_MODELS = 4
 # with fewer an interval over seeds is too wide to decide anything
@@ -48,7 +48,7 @@ def over_seeds(table: pd.DataFrame, value: str) -> pd.DataFrame:
     Raises:
         ValueError: the table has two rows for one seed, which are no independent observations.
     """
-    by = [name for name in [*MODEL, *_ROW] if name in table]
+    by = [name for name in [*MODEL, *ROW] if name in table]
     if table.duplicated([*by, "seed"]).any():
         raise ValueError(f"table has several rows for one of {by} and seed; one is accepted")
     rows = []
@@ -78,7 +78,7 @@ def paired(table: pd.DataFrame, value: str, *, baseline: str) -> pd.DataFrame:
     >>> paired(table, "score", baseline="vae")["difference"].tolist()
     [0.25]
     """
-    by = [name for name in ["dataset", "seed", *_ROW] if name in table]
+    by = [name for name in ["dataset", "seed", *ROW] if name in table]
     ours = table["family"] == baseline
     if not ours.any():
         known = ", ".join(sorted(set(table["family"])))

@@ -114,12 +114,14 @@ def phrase(values: Iterable[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} (95% interval {low:.{digits}f} to {high:.{digits}f})"
 
 
-def by_dataset(rows: pd.DataFrame, value: str) -> str:
+def by_dataset(rows: pd.DataFrame, value: str, digits: int = 2) -> str:
     """A value of each data set with its interval, for a sentence or a cell of a table.
 
     Args:
         rows: dataset, low, high (NaN where there is no interval) and the column ``value``; a row
             for each data set.
+        value: the column.
+        digits: after the point.
 
     >>> by_dataset(pd.DataFrame({"dataset": ["mnist"], "gain": 1, "low": 0.5, "high": 1.5}), "gain")
     'MNIST 1.00 [0.50, 1.50]'
@@ -127,8 +129,8 @@ def by_dataset(rows: pd.DataFrame, value: str) -> str:
     columns = (rows[name] for name in ("dataset", value, "low", "high"))
     return "; ".join(
         f"{DATASET_NAMES[dataset]} "
-        + ("undefined" if math.isnan(mean) else f"{mean:.2f}")
-        + f" [{low:.2f}, {high:.2f}]" * (low < high)
+        + ("undefined" if math.isnan(mean) else f"{mean:.{digits}f}")
+        + f" [{low:.{digits}f}, {high:.{digits}f}]" * (low < high)
         for dataset, mean, low, high in zip(*columns, strict=True)
     )
 
@@ -216,7 +218,7 @@ def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
     staged = os.environ.get("LRNB_RESULTS")
     place = (Path(staged).parent if staged else _root() / "results") / "bench"
     if not (place / f"{name}.csv").is_file():
-        show_markdown(f"There is no table `{name}` here; a clone of the repository has it.")
+        show_markdown(f"No table `{name}` lies in `results/bench/` here.")
         return
     table = pd.read_csv(place / f"{name}.csv")[list(headings)]
     made = json.loads((place / f"{name}.json").read_text())

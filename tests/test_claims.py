@@ -271,3 +271,24 @@ def test_a_model_that_ignores_its_code_does_not_pass_the_control(name):
     control = before["reading"] == "control"
     pd.testing.assert_frame_equal(before[control], after[control])
     assert not np.allclose(before.loc[~control, "effect"], after.loc[~control, "effect"])
+
+
+@pytest.mark.parametrize("name", ["defended", "homogeneous"])
+def test_where_every_model_ignores_its_code_the_control_is_open(name):
+    claim = CLAIMS[name]
+    table = MADE[name](*effects(claim, ("yes", "yes")))["06_adversarial_training"]
+    table.loc[table["dataset"] == "mnist", "active"] = 0
+    judged = judge(claim, {"06_adversarial_training": table}, decides=True)
+    judged = judged[judged["reading"] == "control"].set_index("dataset")
+    assert judged["holds"].to_dict() == {"mnist": "open", "celeba": "yes"}
+
+
+def test_a_form_that_collapsed_for_one_seed_is_left_out_for_all():
+    table = defended({"mnist": 0.1}, {"mnist": 0.1})["06_adversarial_training"]
+    broken = (table["adv_form"] == "maxmin") & (table["seed"] == 1)
+    table.loc[table["adv_form"] == "maxmin", "aaddc_spread"] += 0.3
+    table.loc[broken, ["active", "aaddc_spread"]] = 0, 1.0
+    judged = judge(CLAIMS["defended"], {"06_adversarial_training": table}, decides=True)
+    control = judged[judged["reading"] == "control"].iloc[0]
+    assert control["effect"] == pytest.approx(0.1 + np.mean([JITTER[s] for s in SEEDS]))
+    assert control["seeds"] == 3

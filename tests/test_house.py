@@ -8,8 +8,8 @@ import pytest
 import lrnb
 
 FLOORS = [
-    {"agreement", "checks", "cost", "intervals", "names", "progress", "provenance"},
-    {"store", "balls"},
+    {"checks", "cost", "intervals", "names", "progress", "provenance"},
+    {"agreement", "store", "balls"},
     {"jacobian", "steprules"},
     {"data", "models", "objectives", "attacks", "metrics", "disentanglement"},
     {"minimal"},
