@@ -115,7 +115,7 @@ def phrase(values: Iterable[float], digits: int = 3) -> str:
 
 
 def by_dataset(rows: pd.DataFrame, value: str, digits: int = 2) -> str:
-    """A value of each data set with its interval, for a sentence or a cell of a table.
+    """A value of each data set with its interval, for a sentence or a cell of a table, in order.
 
     Args:
         rows: dataset, low, high (NaN where there is no interval) and the column ``value``; a row
@@ -126,6 +126,7 @@ def by_dataset(rows: pd.DataFrame, value: str, digits: int = 2) -> str:
     >>> by_dataset(pd.DataFrame({"dataset": ["mnist"], "gain": 1, "low": 0.5, "high": 1.5}), "gain")
     'MNIST 1.00 [0.50, 1.50]'
     """
+    rows = rows.sort_values("dataset", key=lambda d: d.map(list(DATASET_NAMES).index))
     columns = (rows[name] for name in ("dataset", value, "low", "high"))
     return "; ".join(
         f"{DATASET_NAMES[dataset]} "

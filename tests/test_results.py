@@ -37,7 +37,7 @@ def test_costs_of_an_empty_folder_have_their_columns(tmp_path):
     assert told.empty and {"chapter", "key", "peak_mb"} <= set(told)
 
 
-def test_a_data_set_where_nothing_is_defined_says_so():
-    rows = pd.DataFrame({"dataset": ["mnist", "celeba"], "mean": [math.nan, 0.5], "seeds": 3})
+def test_data_sets_come_in_order_and_one_where_nothing_is_defined_says_so():
+    rows = pd.DataFrame({"dataset": ["celeba", "mnist"], "mean": [0.5, math.nan], "seeds": 3})
     shown = results.by_dataset(rows.assign(low=math.nan, high=math.nan), "mean")
     assert shown == "MNIST undefined; CelebA 0.50"
