@@ -85,6 +85,7 @@ def costs(table: pd.DataFrame) -> Figure:
         ax.set_ylim(longest - 0.5, -0.5)
         ax.grid(axis="y", color="0.9")
     if kinds:
-        axes[0, -1].legend(loc="lower right", fontsize=8)
-    fig.tight_layout()
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        fig.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8)
+    fig.tight_layout(rect=(0, 0.06, 1, 1))
     return fig
