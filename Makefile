@@ -1,9 +1,9 @@
-# `make book` and `make test`; each sets up .venv first, which is quick once done.
+# `make book`, `make test` and `make check`; each sets up .venv first, which is quick once done.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: book test validate colab release bench setup lint lock clean
+.PHONY: book check test validate colab release bench setup lint lock clean
 
 book: setup
 	$(BIN)/lrnb run --profile quick
@@ -12,12 +12,16 @@ book: setup
 # a file of tests on each core, each on one thread
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses logical
 
-# lint and types, then unit tests, the chapters at smoke scale under nbval and alone as on Colab, a
+# lint, types, spelling and import direction, then unit tests, the chapters at smoke scale under nbval and alone as on Colab, a
 # build of the book, and its pages in Chromium where there is one. Without an environment like
 # Colab's, which a machine may fail to set up, its tests are skipped and say so.
 test: lint
 	-@$(MAKE) --no-print-directory .colab/ready
 	$(PYTEST) --dist loadfile
+
+# lint, types, spelling, import direction, and the fast tests: about a minute
+check: lint
+	$(PYTEST) --dist loadfile -m "not slow"
 
 # the facts that the committed notebooks print, against a fresh run at smoke scale
 validate: setup
@@ -39,6 +43,8 @@ lint: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-cache
 
 setup: .venv/ready
 

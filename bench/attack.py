@@ -16,10 +16,9 @@ import lrnb
 from bench.check import check_peers
 from bench.measure import Measured, device, matmul_gflops, measure
 from bench.peers import PEERS, installed
-from lrnb import attacks, data, experiments
+from lrnb import attacks, data
 from lrnb.attacks import squared_distance
-from lrnb.models import Autoencoder
-from lrnb.objectives import FAMILIES
+from lrnb.models import FAMILIES, Autoencoder, eps_grid, load_images
 
 # (restarts, steps) of lrnb.attack, from the cheapest to the dearest
 LADDER = [
@@ -83,8 +82,8 @@ def full_size() -> Size:
     """The three real data sets where they are present, else the embedded ones."""
     real = tuple(d for d in ("mnist", "fashion_mnist", "celeba") if data.is_present(d))
     return Size(
-        real or data.EMBEDDED,
-        FAMILIES,
+        real or ("digits", "shapes"),
+        tuple(FAMILIES),
         "quick",
         n=16,
         restarts=4,
@@ -156,12 +155,10 @@ def decoder_flops(model: Autoencoder) -> int:
 
 def _problem(recipe: lrnb.Recipe, size: Size) -> Problem:
     model = lrnb.get_model(recipe, size.profile, device=device())
-    images = experiments.data_of(recipe.dataset, "test", size.n).images
+    images = load_images(recipe.dataset, "test", size.n).images
     with torch.no_grad():
         codes = model.encode(images).mean.cpu().numpy()
-    return Problem(
-        recipe, size.profile, codes, tuple(experiments.eps_grid(recipe.dataset, size.profile))
-    )
+    return Problem(recipe, size.profile, codes, tuple(eps_grid(recipe.dataset, size.profile)))
 
 
 def _one_decoder(
@@ -237,11 +234,7 @@ def _summary(table: pd.DataFrame, peers: int) -> dict[str, Any]:
     nothing = pd.Series(np.nan, index=table.columns)
     at_equal, reached, everywhere = (
         ours.loc[name] if name in ours.index else nothing
-        for name in (
-            "lrnb, equal evaluations",
-            "lrnb, equal loss",
-            "lrnb, equal loss at every ε",
-        )
+        for name in ("lrnb, equal evaluations", "lrnb, equal loss", "lrnb, equal loss at every ε")
     )
     return {
         "dataset": best["dataset"],

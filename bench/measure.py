@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from lrnb._provenance import cores as cores
 
 # called in the fresh process; returns a small call that warms up, and the call to be measured
 Prepare = Callable[..., tuple[Callable[[], Any], Callable[[], Any]]]
@@ -82,13 +83,6 @@ def import_beforehand(modules: Iterable[str]) -> None:
     multiprocessing.set_forkserver_preload(["lrnb", *modules])
 
 
-def cores() -> int:
-    """Number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def device() -> torch.device:
     """Where the benchmark runs: the GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -136,7 +130,7 @@ def _memory_now() -> float:
     """Memory in use, in MB; peaks are counted from here on where the system allows it."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / 2**20
+        return torch.cuda.memory_allocated() / 1e6
     try:
         Path("/proc/self/clear_refs").write_text("5")
         return _status("VmRSS")
@@ -147,7 +141,7 @@ def _memory_now() -> float:
 def _memory_peak() -> float:
     """Highest memory since `_memory_now`, in MB."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+        return torch.cuda.max_memory_allocated() / 1e6
     try:
         return _status("VmHWM")
     except OSError:
@@ -157,7 +151,7 @@ def _memory_peak() -> float:
 def _status(field: str) -> float:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
-            return float(line.split()[1]) / 1024
+            return float(line.split()[1]) * 1024 / 1e6
     raise OSError(f"/proc/self/status has no {field}")
 
 

@@ -10,15 +10,9 @@ from typing import Any
 import pandas as pd
 
 from bench.measure import matmul_gflops
-from lrnb import provenance
+from lrnb import _provenance as provenance
 
-_PEERS = (
-    "rai-toolbox",
-    "foolbox",
-    "adversarial-robustness-toolbox",
-    "pythae",
-    "scikit-image",
-)
+_PEERS = ("rai-toolbox", "foolbox", "adversarial-robustness-toolbox", "pythae", "scikit-image")
 
 
 def conditions(*, small: bool, threads: int) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.measure import device, measure_together
 from lrnb import data
 from lrnb.models import Autoencoder
-from lrnb.training import TrainingSettings, train
+from lrnb.models.training import TrainingSettings, train
 
 LIBRARIES = ("pythae.pipelines",)
 LEARNING_RATE = 1e-3

@@ -10,6 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_small_run_writes_every_table(tmp_path):
     # (it begins by checking each peer on a linear decoder, whose worst perturbation is known)

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
-from lrnb import book
+from lrnb.publish import build
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = book.chromium()
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+pytestmark = pytest.mark.slow
 PAGES = [*re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text()), "search"]
 CHAPTER = "notebooks/02_untargeted_attack"
 DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
@@ -21,7 +24,7 @@ DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 OFFLINE = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--no-proxy-server"]
 
 if CHROMIUM is None:
-    reason = f"no browser: none of {', '.join(book.BROWSERS)} is on the PATH"
+    reason = f"no browser: none of {', '.join(BROWSERS)} is on the PATH"
     pytest.skip(reason, allow_module_level=True)
 
 
@@ -33,7 +36,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def html(copied):
     """The book of the repository, built from a copy."""
-    return book.build(copied).parent
+    return build.build(copied).parent
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def violations(page, part="html", **options):
 def picture(scrubber):
     """What a scrubber shows beside its handle and its words."""
     scrubber.page.wait_for_timeout(200)
-    words = ".lrnb-scrubber :is(input, output, label) { visibility: hidden !important; }"
+    words = ".lrnb-slider :is(input, output, label) { visibility: hidden !important; }"
     return scrubber.screenshot(style=words)
 
 
@@ -282,13 +285,13 @@ def test_a_figure_opens_larger_than_a_phone_and_can_be_moved(tab):
 
 
 def test_a_scrubber_changes_its_picture_by_key(tab, html):
-    slider = re.compile(r'class="[^"]*\blrnb-scrubber\b.*?type="range"', re.DOTALL)
+    slider = re.compile(r'class="[^"]*\blrnb-slider\b.*?type="range"', re.DOTALL)
     pages = [p for p in PAGES if slider.search((html / f"{p}.html").read_text())]
     if not pages:
         pytest.skip("no page has a scrubber")
     for name in pages:
         tab.goto(f"/{name}.html", wait_until="networkidle")
-        for scrubber in tab.locator(".lrnb-scrubber").all():
+        for scrubber in tab.locator(".lrnb-slider").all():
             handle = scrubber.locator("input[type=range]")
             assert handle.get_attribute("aria-label"), f"{name}: a scrubber has no name"
             handle.evaluate("""(h) => {

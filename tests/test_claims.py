@@ -9,20 +9,9 @@ import pandas as pd
 import pytest
 
 from lrnb import claims
-from lrnb.claims import (
-    CLAIMS,
-    NOT,
-    PARTLY,
-    REPRODUCED,
-    SMALL,
-    judge,
-    ledger,
-    sensitivity,
-    sentence,
-    tally,
-    verdict,
-)
-from lrnb.figures import forest
+from lrnb.claims import CLAIMS, judge, ledger, sensitivity, tally, verdict
+from lrnb.claims.verdicts import NOT, PARTLY, REPRODUCED, SMALL
+from lrnb.publish.pages import verdict_sentence as sentence
 
 SEEDS = range(3)
 # small differences between seeds, so that there is an interval
@@ -154,7 +143,7 @@ def effects(claim, kinds):
     step = {"yes": 0.2, "no": -0.2, "open": 0.0}
     return tuple(
         {d: least + step[kind] for d, kind in zip(DATASETS, kinds, strict=True)}
-        for least in (claim.least, claim.control_least)
+        for least in (claim.threshold, claim.control_threshold)
     )
 
 
@@ -216,13 +205,13 @@ def test_other_thresholds_give_the_verdicts_that_are_said_of_them(name):
         ((weakest + strongest) / 2, {PARTLY}),
         (strongest + 0.02, {NOT, SMALL}),
     ):
-        assert verdict(judge(replace(claim, least=least), tables, decides=True)) in expected
+        assert verdict(judge(replace(claim, threshold=least), tables, decides=True)) in expected
     small = judge(claim, tables, decides=False)
     assert sensitivity(small) == "too small a run to say"
 
 
 def test_a_missing_table_is_named():
-    with pytest.raises(ValueError, match="03_targeted_attack is needed for steered"):
+    with pytest.raises(ValueError, match="tables must hold 03_targeted_attack for steered"):
         judge(CLAIMS["steered"], {}, decides=True)
 
 
@@ -239,16 +228,12 @@ def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
     assert ledger(tmp_path / "nothing").empty
 
 
-def test_the_forest_has_two_panels_a_claim():
+def test_verdicts_are_counted():
     judged = pd.concat(
         judge(CLAIMS[name], MADE[name](*effects(CLAIMS[name], ("yes", "open"))), decides=True)
         for name in ("vulnerable", "defended", "apart")
     )
-    titles = {name: claim.title for name, claim in CLAIMS.items()}
     assert tally(judged) == f"3 {PARTLY}"
-    panels = [ax for ax in forest(judged, titles).axes if ax.get_visible()]
-    assert len(panels) == 6
-    assert panels[0].get_title(loc="left") == CLAIMS["vulnerable"].title
 
 
 def test_every_claim_names_a_chapter_and_tables_of_it():

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from lrnb import freshness, metrics, store
+from lrnb import _store as store
 from lrnb.cli import main
-from lrnb.results import save
+from lrnb.publish import staleness
+from lrnb.publish.tables import save
 
 
 def lrnb(*arguments):
@@ -60,12 +61,12 @@ def test_relative_places_are_relative_to_where_the_command_was_typed(tmp_path, m
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "--datasets", "minst"], "Did you mean 'mnist'?"),
-        (["run", "--chapters", "99"], "chapters='99'"),
-        (["run", "--seeds", "x"], "whole number"),
-        (["run", "--profile", "quik"], "'quik' is not one of"),
-        (["fetch", "mnits"], "Did you mean 'mnist'?"),
-        (["train", "--families", "vea"], "Did you mean 'vae'?"),
+        (["run", "--datasets", "minst"], "did you mean 'mnist'?"),
+        (["run", "--chapters", "99"], "chapters must be one of"),
+        (["run", "--seeds", "x"], "must be integers"),
+        (["run", "--profile", "quik"], "got 'quik'; did you mean 'quick'?"),
+        (["fetch", "mnits"], "did you mean 'mnist'?"),
+        (["train", "--families", "vea"], "did you mean 'vae'?"),
         (["models", "remove"], "name either"),
     ],
 )
@@ -90,7 +91,9 @@ def test_a_second_run_is_compared_and_the_comparison_kept(tmp_path, monkeypatch)
         monkeypatch.setenv("LRNB_RESULTS", place)
         table = pd.DataFrame({"dataset": "mnist", "seed": seeds, "damage": seeds})
         save(
-            "02_untargeted", table.astype({"damage": float}), {"profile": "smoke", "n": len(seeds)}
+            "02_untargeted",
+            {"": table.astype({"damage": float})},
+            {"profile": "smoke", "n": len(seeds)},
         )
     shown = lrnb("compare", "--profile", "smoke", "--keep")
     assert shown.exit_code == 0 and "02_untargeted" in shown.output
@@ -108,7 +111,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
     def fail(net):
         raise OSError("no network")
 
-    monkeypatch.setattr(metrics, "fetch_lpips", fail)
+    monkeypatch.setattr("lrnb.metrics.images.fetch_lpips", fail)
     shown = lrnb("fetch", "lpips")
     assert shown.exit_code == 1 and "no network" in shown.output and "TORCH_HOME" in shown.output
 
@@ -126,13 +129,13 @@ def test_a_release_needs_an_address_agreeing_cells_and_fresh_outputs(tmp_path, m
     config.write_text("repository:\n  url: https://example.org/me/book\n  branch: main\n")
     cell = nbformat.v4.new_code_cell("%pip install git+https://example.org/me/book@main")
     made = nbformat.v4.new_notebook(cells=[cell])
-    freshness.stamp(made, {"profile": "smoke"})
+    staleness.stamp(made, {"profile": "smoke"})
     nbformat.write(made, tmp_path / "notebooks" / "01_a.ipynb")
     assert lrnb("doctor", "--release").exit_code == 0
 
     config.write_text(config.read_text().replace("me", "you"))
     shown = lrnb("doctor", "--release")
-    assert shown.exit_code == 1 and "installs lrnb from elsewhere" in shown.output
+    assert shown.exit_code == 1 and "installs lrnb from another address" in shown.output
 
     config.write_text(config.read_text().replace("you/book", "your-account/book"))
     assert "set repository.url" in lrnb("doctor", "--release").output

@@ -10,15 +10,18 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lrnb import book
+from lrnb.publish import run as book
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / ".colab" / "bin" / "python"
 CHAPTERS = book.chapters(ROOT)
 
-pytestmark = pytest.mark.skipif(
-    not RUNTIME.is_file(), reason="no runtime like Colab's: `make colab` sets one up"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not RUNTIME.is_file(), reason="no runtime like Colab's: `make colab` sets one up"
+    ),
+]
 
 
 def run(*command, **options):

@@ -46,7 +46,7 @@ def test_a_vae_of_pythae(pythae_vae):
     start = -(clean - images[6:12]).square().sum((1, 2, 3))
     assert (towards.loss[0] > start).all() and (towards.loss[1] > towards.loss[0]).all()
     goal = float(hit.loss[1].min())
-    found = lrnb.minimal_norm(decode, codes, goal=goal, largest=4.0)
+    found = lrnb.minimum_norm(decode, codes, goal=goal, largest=4.0)
     assert (found.length <= 0.5 * (1 + 1e-3)).any() and found.reached.all()
 
 

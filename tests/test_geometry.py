@@ -7,16 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import stats
-from sklearn.neighbors import KernelDensity
 
-from lrnb import geometry, robustness
-from lrnb.experiments import EPS_MAX, PROFILES, Recipe, get_model
-from lrnb.figures import path_curves, spectra, steepness_scatter
-from lrnb.geometry import explanations, log_density, verdict
-from lrnb.jacobian import spectrum, top_singular
-from lrnb.models import Autoencoder
-from lrnb.results import summary
+from lrnb.attacks import largest_singular, singular_values
+from lrnb.claims.verdicts import geometry_verdict as verdict
+from lrnb.metrics.density import log_density
+from lrnb.models import PROFILES, Autoencoder, Recipe
+from lrnb.studies import geometry, untargeted
+from lrnb.studies import tables as study_tables
+from lrnb.studies.geometry import explanations
 
 TINY = replace(PROFILES["smoke"], n_train=128, n_test=16, width=4, n_attack=6, eps_count=2, steps=6)
 RECIPES = [Recipe("digits", family) for family in ("vae", "ae")]
@@ -27,7 +25,7 @@ def test_the_spectrum_of_a_linear_decoder_is_that_of_its_matrix():
     left, right = (torch.linalg.qr(torch.randn(n, 4)).Q for n in (12, 4))
     values = torch.tensor([5.0, 2.0, 1.0, 0.1])
     matrix = left @ values.diag() @ right.T
-    found = spectrum(lambda z: (z @ matrix.T).reshape(-1, 3, 2, 2), torch.randn(3, 4))
+    found = singular_values(lambda z: (z @ matrix.T).reshape(-1, 3, 2, 2), torch.randn(3, 4))
     torch.testing.assert_close(found, values.expand(3, 4), rtol=1e-3, atol=0)
 
 
@@ -35,82 +33,25 @@ def test_the_spectrum_of_a_network_is_that_of_its_jacobian():
     torch.manual_seed(0)
     decode = Autoencoder(latent=6, width=4).eval().requires_grad_(False).decode
     z = torch.randn(5, 6)
-    found = spectrum(decode, z, batch=2)
+    found = singular_values(decode, z, batch=2)
     for n in range(5):
         jacobian = torch.autograd.functional.jacobian(lambda c: decode(c[None]).flatten(), z[n])
         torch.testing.assert_close(
             found[n], torch.linalg.svdvals(jacobian), rtol=1e-3, atol=1e-3 * float(found[n, 0])
         )
-    sigma, _ = top_singular(decode, z, iterations=100)
+    sigma, _ = largest_singular(decode, z, iterations=100)
     torch.testing.assert_close(found[:, 0], sigma, rtol=1e-3, atol=0)
 
 
 def test_the_spectrum_differs_from_code_to_code():
     z = torch.tensor([[1.0, 2.0], [0.0, 3.0]])  # the Jacobian of z² is diagonal with entries 2z
-    torch.testing.assert_close(spectrum(torch.square, z), torch.tensor([[4.0, 2.0], [6.0, 0.0]]))
-
-
-def test_density_of_one_gaussian():
-    rng = np.random.default_rng(0)
-    mean, variance = rng.normal(size=3), np.array([0.5, 1.0, 4.0])
-    points = rng.normal(size=(7, 3))
-    found = log_density(
-        *(torch.tensor(a) for a in (points, mean[None])), logvar=torch.tensor(variance[None]).log()
+    torch.testing.assert_close(
+        singular_values(torch.square, z), torch.tensor([[4.0, 2.0], [6.0, 0.0]])
     )
-    expected = stats.multivariate_normal(mean, np.diag(variance)).logpdf(points)
-    assert found.numpy() == pytest.approx(expected)
-
-
-def test_density_of_a_mixture_far_from_the_origin_and_in_its_tails():
-    rng = np.random.default_rng(0)
-    means, deviations = 1000 + rng.normal(size=(30, 2)), rng.uniform(0.01, 1, size=(30, 2))
-    points = np.concatenate([means[:5], [[1000.0, 1100.0]]])
-    found = log_density(
-        *(torch.tensor(a) for a in (points, means)), logvar=2 * torch.tensor(deviations).log()
-    )
-    of_each = stats.norm.logpdf(points[:, None], means, deviations).sum(2)  # [6, 30]
-    highest = of_each.max(1)
-    expected = highest + np.log(np.exp(of_each - highest[:, None]).mean(1))
-    assert found.numpy() == pytest.approx(expected, rel=1e-9)
-    assert found[-1] < -1000  # where the density itself underflows
-
-
-def test_density_integrates_to_one():
-    torch.manual_seed(0)
-    axis = torch.arange(-8, 8, 0.02)
-    found = log_density(axis[:, None], torch.randn(40, 1), logvar=None)
-    assert float(found.exp().sum() * 0.02) == pytest.approx(1, abs=1e-3)
-
-
-def test_kernel_density_is_scipys_and_scikit_learns():
-    rng = np.random.default_rng(0)
-    codes = rng.normal(size=(3000, 3)) * [0.1, 1.0, 10.0]
-    points = rng.normal(size=(9, 3)) * [0.1, 1.0, 10.0]
-    found = log_density(torch.tensor(points), torch.tensor(codes), logvar=None)
-    scale = codes.std(0, ddof=1)
-    scaled = KernelDensity(bandwidth="scott").fit(codes / scale).score_samples(points / scale)
-    assert found.numpy() == pytest.approx(scaled - np.log(scale).sum(), rel=1e-6)
-    line = log_density(torch.tensor(points[:, :1]), torch.tensor(codes[:, :1]), logvar=None)
-    assert line.numpy() == pytest.approx(stats.gaussian_kde(codes[:, 0]).logpdf(points[:, 0]))
-
-
-@pytest.mark.parametrize(
-    ("name", "points", "codes", "logvar"),
-    [
-        ("points", torch.zeros(2, 3), torch.randn(4, 2), None),
-        ("logvar", torch.zeros(2, 2), torch.randn(4, 2), torch.zeros(3, 2)),
-        ("codes", torch.zeros(2, 2), torch.randn(1, 2), None),
-        ("codes", torch.zeros(2, 2), torch.ones(4, 2), None),
-        ("points", torch.full((2, 2), math.nan), torch.randn(4, 2), None),
-    ],
-)
-def test_bad_input_of_a_density(name, points, codes, logvar):
-    with pytest.raises(ValueError, match=name):
-        log_density(points, codes, logvar=logvar)
 
 
 def codes_of(*, sigma, damage, clean, attack, noise, seed=0):
-    """A table as of `geometry_table`, made by hand."""
+    """A table as of `codes_table`, made by hand."""
     model = dict(
         dataset="digits", family="vae", beta=1.0, latent=2, adv_form="none", adv_eps=0.0,
         adv_weight=0.0, seed=seed,
@@ -167,13 +108,15 @@ def test_the_verdict_needs_every_sign_of_a_hole_and_an_interval_clear_of_0():
     clear, open_, below = [0.5, 0.6, 0.55], [-0.5, 0.6, 0.1], [-0.5, -0.6, -0.55]
     holes = ["extra_fall", "kernel_extra_fall", "density_alone", "kernel_alone"]
     both = pd.DataFrame({name: clear for name in ["steepness_alone", *holes]})
-    assert verdict(both, decides=True) == "Damage follows steepness, and holes as well."
+    assert verdict(both, decides=True) == "Damage follows steepness, and also holes."
     for name in holes:
         for values in (open_, below):
             assert "no clear sign" in verdict(both.assign(**{name: values}), decides=True), name
     flat = both.assign(steepness_alone=open_)
     assert verdict(flat, decides=True).startswith("Damage follows holes")
-    assert verdict(flat.assign(extra_fall=open_), decides=True).startswith("Neither")
+    assert verdict(flat.assign(extra_fall=open_), decides=True).startswith(
+        "These intervals support neither"
+    )
     small = "Too small a run to say."
     assert verdict(both, decides=False) == verdict(both[:2], decides=True) == small
 
@@ -187,7 +130,7 @@ def home(tmp_path_factory):
 def tables(home):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRNB_HOME", home)
-        makers = (geometry.geometry_table, geometry.path_table, geometry.spectrum_table)
+        makers = (geometry.codes_table, geometry.path_table, geometry.spectrum_table)
         return tuple(make(RECIPES, TINY) for make in makers)
 
 
@@ -208,10 +151,10 @@ def test_rows_hold_the_attacks_own_damage_and_the_models_own_density(tables, sam
     assert near.between(0.3, 3).all()
     for recipe in RECIPES:
         rows = codes_table[codes_table["family"] == recipe.family]
-        found, model = robustness.untargeted_samples(recipe, TINY), get_model(recipe, TINY)
+        found = untargeted.samples(recipe, TINY)
         assert rows["damage_large"].to_numpy() == pytest.approx(found["attack mse"][-1].numpy())
-        z = robustness.encode(model, robustness.attacked_images("digits", TINY).images)
-        train = model.encode(geometry.data_of("digits", "train", 128).images)
+        _, z = study_tables.attacked_codes(recipe, TINY)
+        train = study_tables.training_posterior(recipe, TINY)
         for column, at in (("clean", z), ("attack", z + found["delta"][-1])):
             expected = log_density(at, train.mean, logvar=train.logvar)
             assert rows[f"log_density_{column}"].to_numpy() == pytest.approx(
@@ -235,13 +178,6 @@ def test_the_path_begins_at_the_code_and_passes_through_the_attack(tables):
                 assert at_delta.loc[kind, name] == pytest.approx(fall, rel=1e-6)
 
 
-def test_noise_is_as_long_as_the_attack():
-    delta = torch.randn(5, 8)
-    noise = geometry._noise_like(delta)
-    torch.testing.assert_close(noise.norm(dim=1), delta.norm(dim=1))
-    assert (torch.cosine_similarity(noise, delta).abs() < 0.99).all()
-
-
 def test_the_spectrum_table_is_the_mean_over_codes(tables):
     codes_table, _, ranks = tables
     top = ranks[ranks["rank"] == 1].set_index("family")["sigma"]
@@ -251,19 +187,5 @@ def test_the_spectrum_table_is_the_mean_over_codes(tables):
 
 
 def test_a_second_call_computes_nothing(tables, same_store, monkeypatch):
-    monkeypatch.setattr(geometry, "spectrum", None)
-    pd.testing.assert_frame_equal(geometry.geometry_table(RECIPES, TINY), tables[0])
-
-
-def test_figures_and_the_summary_are_drawn_from_the_tables(tables):
-    codes_table, path, ranks = tables
-    lines = spectra(ranks).axes[0].lines
-    assert len(lines) == 2 and all(len(line.get_ydata()) == 16 for line in lines)
-    points = steepness_scatter(codes_table).axes[1].collections
-    assert sorted(len(c.get_offsets()) for c in points) == [TINY.n_attack] * 2
-    drawn = path_curves(path[path["family"] == "vae"]).axes[0].lines
-    at_delta = path[(path["family"] == "vae") & (path["t"] == 1)].set_index("direction")["change"]
-    assert drawn[0].get_ydata()[4] == pytest.approx(at_delta["attack"])
-    found = explanations(codes_table)
-    assert len(summary(found, rows=["family"], values={"steepness_large": "ρ"})) == 2
-    assert found["extra_fall"].notna().all() and EPS_MAX["digits"] == codes_table["eps_large"].max()
+    monkeypatch.setattr(geometry, "singular_values", None)
+    pd.testing.assert_frame_equal(geometry.codes_table(RECIPES, TINY), tables[0])

@@ -1,48 +1,50 @@
-"""The store: what goes in comes out, whole or not at all."""
+"""The store: what goes in comes out, complete or not at all."""
 
+import json
 import multiprocessing
 import time
 
 import pytest
 import torch
 
-from lrnb import store
+from lrnb import _store as store
 
 SPEC = {"a": 1, "b": [1, 2]}
 TENSORS = {"weight": torch.arange(6.0).view(2, 3)}
 
 
 def test_round_trip():
-    assert store.load("models", SPEC) is None and not store.holds("models", SPEC)
-    store.save("models", SPEC, TENSORS, {"note": "x"})
-    tensors, record = store.load("models", SPEC)
+    assert store.find("models", SPEC) is None and not store.holds("models", SPEC)
+    store.save("models", SPEC, TENSORS, {"note": "x"}, {})
+    tensors, record = store.find("models", SPEC)
     assert torch.equal(tensors["weight"], TENSORS["weight"]) and record == {"note": "x"}
     assert store.holds("models", SPEC)
-    assert store.load("models", {**SPEC, "a": 2}) is None
+    assert store.find("models", {**SPEC, "a": 2}) is None
 
 
 def test_an_artefact_may_have_no_tensors():
     record = {"rows": [{"a": 1.5, "b": float("inf"), "c": None}]}
-    store.save("tables", SPEC, {}, record)
-    assert store.load("tables", SPEC) == ({}, record)
+    store.save("tables", SPEC, {}, record, {})
+    assert store.find("tables", SPEC) == ({}, record)
 
 
 def test_save_replaces():
     for note in ("old", "new"):
-        store.save("models", SPEC, TENSORS, {"note": note})
-    assert store.load("models", SPEC)[1] == {"note": "new"}
+        store.save("models", SPEC, TENSORS, {"note": note}, {})
+    assert store.find("models", SPEC)[1] == {"note": "new"}
     assert len(store.entries()) == 1
 
 
 def test_a_tensor_of_any_memory_format_comes_back():
     image = torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    store.save("models", SPEC, {"image": image}, {})
-    assert torch.equal(store.load("models", SPEC)[0]["image"], image)
+    store.save("models", SPEC, {"image": image}, {}, {})
+    assert torch.equal(store.find("models", SPEC)[0]["image"], image)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "header", "record", "value", "gone"])
 def test_damage_is_noticed(damage, caplog):
-    place = store.save("models", SPEC, TENSORS, {"loss": 0.5})
+    store.save("models", SPEC, TENSORS, {"loss": 0.5}, {})
+    place = store.store_root() / "models" / store.key(SPEC)
     weights = place / "tensors.safetensors"
     content = bytearray(weights.read_bytes())
     if damage == "cut":
@@ -59,8 +61,6 @@ def test_damage_is_noticed(damage, caplog):
         (place / "record.json").write_text("{")
     else:
         weights.unlink()
-    with pytest.raises(store.CorruptArtefact, match="lrnb models remove"):
-        store.load("models", SPEC)
     assert store.find("models", SPEC) is None and "damaged" in caplog.text
     assert [gone.key for gone in store.remove(place.name)] == [place.name]
 
@@ -71,14 +71,14 @@ def test_a_failed_save_leaves_nothing(monkeypatch):
 
     monkeypatch.setattr(store, "save_file", fail)
     with pytest.raises(OSError, match="disk full"):
-        store.save("models", SPEC, TENSORS, {})
+        store.save("models", SPEC, TENSORS, {}, {})
     assert store.entries() == []
     assert list((store.store_root() / "models").iterdir()) == []
 
 
 def test_entries_and_remove():
     for i in range(3):
-        store.save("models", {"i": i}, TENSORS, {})
+        store.save("models", {"i": i}, TENSORS, {}, {})
     held = store.entries()
     assert len(held) == 3 and all(entry.size > 24 for entry in held)
     gone = store.remove(held[0].key)
@@ -124,12 +124,27 @@ def test_what_is_absent_is_made_once_and_its_cost_is_kept():
         time.sleep(0.05)
         return TENSORS, {"note": len(held)}
 
-    first = store.get("models", SPEC, make)
-    again = store.get("models", SPEC, make)
+    about = {"kind": "model", "what": "vae", "dataset": "digits"}
+    first = store.get("models", SPEC, make, about)
+    again = store.get("models", SPEC, make, about)
     assert len(made) == 1 and torch.equal(again[0]["weight"], first[0]["weight"])
-    spec, cost = store.used()[store.key(SPEC)]
-    assert spec == SPEC and 0.05 <= cost.seconds < 5
-    assert cost.peak_mb is None or cost.peak_mb > 60
+    use = store.used()[store.key(SPEC)]
+    assert use.items() >= about.items() and 0.05 <= use["seconds"] < 5
+    assert use["peak_mb"] is None or use["peak_mb"] > 60
+
+
+def test_what_was_made_from_others_keeps_what_they_cost():
+    inner, outer = {"inner": 1}, {"outer": 1}
+
+    def make():
+        store.get("models", inner, lambda: (TENSORS, {}), {"what": "vae"})
+        return {}, {"rows": []}
+
+    store.get("tables", outer, make, {"what": "clean"})
+    store.remove(store.key(inner))
+    content = (store.store_root() / "tables" / store.key(outer) / "record.json").read_text()
+    uses = json.loads(content)["uses"]
+    assert {use["what"] for use in uses.values()} == {"vae", "clean"}
 
 
 def test_what_fails_to_be_made_leaves_nothing():

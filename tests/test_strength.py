@@ -3,13 +3,12 @@
 import math
 from dataclasses import replace
 
-import pandas as pd
 import pytest
 import torch
 
-from lrnb import attacks, strength
-from lrnb.experiments import PROFILES, Recipe
-from lrnb.figures import effort_curves, minimal_norms, reference_curves
+from lrnb.attacks import STEP_RULES
+from lrnb.models import PROFILES, Recipe
+from lrnb.studies import strength
 
 TINY = replace(PROFILES["smoke"], name="tiny", epochs=1, n_attack=6, steps=10, restarts=4)
 VAE = Recipe("digits", "vae")
@@ -27,7 +26,7 @@ def test_exhaustive_search_on_decoders_whose_worst_point_is_known():
     found = strength.exhaustive(bump, torch.zeros(1, 2), eps=[0.5, 2.0])
     assert found[1].item() == pytest.approx((1 - math.exp(-8)) ** 2, rel=1e-3)
     assert found[0] < found[1]
-    with pytest.raises(ValueError, match="codes has shape"):
+    with pytest.raises(ValueError, match="codes must have shape"):
         strength.exhaustive(bump, torch.zeros(1, 3), eps=[1.0])
 
 
@@ -35,7 +34,7 @@ def test_exhaustive_search_on_decoders_whose_worst_point_is_known():
 def table(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("LRNB_HOME", str(tmp_path_factory.mktemp("home")))
-    yield strength.strength_table([VAE], TINY)
+    yield strength.table([VAE], TINY)
     patch.undo()
 
 
@@ -57,30 +56,20 @@ def test_a_real_attack_passes(table):
         assert effort["ratio"].iloc[-1] == 1 and effort["ratio"].iloc[0] <= 1 + 1e-6
         assert {TINY.steps, TINY.restarts} & set(effort["setting"])
     rules = rows(table, "rule").set_index("setting")["ratio"]
-    assert set(rules.index) == set(attacks.METHODS) and rules.max() == 1
+    assert set(rules.index) == set(STEP_RULES) and rules.max() == 1
     assert table["samples"].eq(6).all()
 
 
 def test_a_crippled_attack_is_found_out(table, monkeypatch):
     # an attack whose steps do not follow the gradient
-    for rule in set(attacks.RULES.values()):
-        monkeypatch.setattr(rule, "move", lambda self, point: point.delta)
-    monkeypatch.setattr(attacks, "_ITERATIONS", 1)
-    lame = pd.DataFrame(strength._strength_rows(VAE, TINY))
+    for rule in STEP_RULES.values():
+        monkeypatch.setattr(rule, "propose", lambda self, point: point.delta)
+    lame = strength.table([VAE], replace(TINY, restarts=1))
     assert rows(lame, "first order")["ratio"].min() < 0.97
     assert rows(lame, "exhaustive")["ratio"].min() < 0.97
 
 
 def test_minimal_norms_agree_with_the_attack(table):
-    found = strength.minimal_norm_table([VAE, replace(VAE, family="ae")], TINY)
+    found = strength.minimum_norm_table([VAE, replace(VAE, family="ae")], TINY)
     assert set(found["family"]) == {"vae", "ae"} and (found["length"] > 0).all()
     assert (found["spread"] > 0).all() and found["first_order"].notna().all()
-    minimal_norms(found)
-
-
-def test_figures_are_drawn_from_the_table(table):
-    figure = effort_curves(table, steps=TINY.steps, restarts=TINY.restarts)
-    assert len(figure.axes) == 2
-    shown = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_ydata()) > 2]
-    assert shown[0][-1] == 1
-    assert len(reference_curves(table).axes) == 3

@@ -1,0 +1,88 @@
+"""Progress bars (tqdm) on the terminal or in an interactive notebook, never in stored outputs.
+
+A notebook under papermill and the workers of joblib have no terminal of their own: the environment
+variable LRNB_PROGRESS, set by `share_terminal`, tells them the device of the one that shows bars.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_open_bars = 0
+
+
+@contextlib.contextmanager
+def bar(
+    label: str | None, *, total: int, done: int = 0
+) -> Generator[Callable[[], Any], None, None]:
+    """Show a bar of ``total`` parts while the block runs; call what it yields after each part.
+
+    >>> with bar("epochs", total=3) as advance:
+    ...     for _ in range(3):
+    ...         advance()
+    """
+    global _open_bars
+    with contextlib.ExitStack() as stack:
+        show = _shower(stack) if label else None
+        if show is None:
+            yield lambda: None
+            return
+        shown = show(desc=label, total=total, initial=done, leave=False, position=_open_bars)
+        _open_bars += 1
+        try:
+            yield stack.enter_context(shown).update
+        finally:
+            _open_bars -= 1
+
+
+def track(items: Iterable[T], label: str | None, *, total: int | None = None) -> Iterator[T]:
+    """Iterate over items with a bar that advances after each of them."""
+    if total is None:
+        items = list(items)
+        total = len(items)
+    with bar(label, total=total) as advance:
+        for item in items:
+            yield item
+            advance()
+
+
+@contextlib.contextmanager
+def share_terminal() -> Generator[None, None, None]:
+    """Let the processes that the block starts show their bars on this process's terminal."""
+    known = "LRNB_PROGRESS" in os.environ
+    if not known and sys.stderr.isatty():
+        os.environ["LRNB_PROGRESS"] = os.ttyname(sys.stderr.fileno())
+    try:
+        yield
+    finally:
+        if not known:
+            os.environ.pop("LRNB_PROGRESS", None)
+
+
+def _shower(stack: contextlib.ExitStack) -> Callable[..., Any] | None:
+    """The bar class for where this process runs, or None where nothing may be shown."""
+    from tqdm import tqdm
+
+    def on(file: Any) -> Callable[..., Any]:
+        return lambda **options: tqdm(**options, file=file, dynamic_ncols=True, mininterval=0.3)
+
+    device = os.environ.get("LRNB_PROGRESS")
+    if device:
+        with contextlib.suppress(OSError):  # (must not become the process's controlling terminal)
+            descriptor = os.open(device, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+            return on(stack.enter_context(os.fdopen(descriptor, "w")))
+        return None
+    if "IPython" in sys.modules:
+        kernel = getattr(sys.modules["IPython"].get_ipython(), "kernel", None)
+        if kernel is not None:  # a front end with a person allows input; papermill does not
+            if not getattr(kernel, "_allow_stdin", False):
+                return None
+            from tqdm.auto import tqdm as notebook_tqdm
+
+            return notebook_tqdm  # type: ignore[no-any-return]
+    return on(sys.stderr) if sys.stderr.isatty() else None

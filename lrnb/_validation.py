@@ -1,0 +1,93 @@
+"""Checks of arguments: every error names the argument, what is accepted and what was given."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+class UnknownName(ValueError, LookupError):
+    """A name that is not one of the known ones; the message suggests the nearest."""
+
+
+class Registry(dict[str, T]):
+    """Entries by name, in the order in which they are shown; an unknown name is an error.
+
+    >>> norms = Registry("norm", {"l2": "L2", "linf": "L∞"})
+    >>> norms["l_2"]
+    Traceback (most recent call last):
+    lrnb._validation.UnknownName: norm must be one of l2, linf, got 'l_2'; did you mean 'l2'?
+    """
+
+    def __init__(self, argument: str, entries: dict[str, T] | None = None) -> None:
+        super().__init__(entries or {})
+        self.argument = argument
+
+    def __missing__(self, name: str) -> T:
+        check_name(self.argument, name, self)
+        raise AssertionError
+
+    def add(self, name: str, entry: T) -> None:
+        """Add an entry under a new name."""
+        if name in self:
+            raise ValueError(f"{self.argument} must be a new name, got {name!r}")
+        self[name] = entry
+
+    def ordered(self, names: Iterable[str]) -> list[str]:
+        """The given names without repetition, in the registry's order; all must be known."""
+        found = {check_name(self.argument, name, self) for name in names}
+        return [name for name in self if name in found]
+
+
+def check_name(argument: str, given: str, accepted: Iterable[str]) -> str:
+    """Return ``given`` if it is accepted, else raise `UnknownName` with the nearest known name."""
+    names = list(accepted)
+    if given in names:
+        return given
+    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UnknownName(f"{argument} must be one of {', '.join(names)}, got {given!r}{hint}")
+
+
+def check_integer(argument: str, given: Any, minimum: int) -> int:
+    """Return the integer ``given`` if it is at least ``minimum``, else raise ValueError."""
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = minimum - 1
+    if isinstance(given, bool) or number < minimum:
+        raise ValueError(f"{argument} must be an integer ≥ {minimum}, got {given!r}")
+    return number
+
+
+def check_tensor(
+    argument: str, given: Tensor, *, ndim: int | None = None, min_ndim: int = 1
+) -> Tensor:
+    """Return ``given`` if it is a non-empty, finite floating-point tensor of that many axes."""
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(f"{argument} must be a floating-point tensor, got {kind}")
+    if given.numel() == 0 or (given.ndim < min_ndim if ndim is None else given.ndim != ndim):
+        axes = f"{min_ndim} or more axes" if ndim is None else f"{ndim} axes"
+        raise ValueError(
+            f"{argument} must be a non-empty tensor of {axes}, got shape {tuple(given.shape)}"
+        )
+    if not bool(torch.isfinite(given).all()):
+        bad = int((~torch.isfinite(given)).sum())
+        raise ValueError(f"{argument} must be finite, got {bad} values that are NaN or infinite")
+    return given
+
+
+def check_same_shape(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
+    """Raise ValueError unless both tensors have the same shape."""
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{name_b} must have the shape of {name_a}, {tuple(a.shape)}, got {tuple(b.shape)}"
+        )

@@ -1,0 +1,1 @@
+"""One module for each data set; its ``DATASET`` is entered in `lrnb.data.DATASETS`."""

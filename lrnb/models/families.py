@@ -1,0 +1,105 @@
+"""The model families: what each adds to the reconstruction error, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lrnb._validation import Registry
+from lrnb.models import losses
+from lrnb.models.autoencoder import Posterior
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a penalty is computed from: codes [B, d] drawn from the posterior of a batch.
+
+    ``n_data`` is the size of the training set, ``generator`` the source of samples of the prior.
+    """
+
+    codes: Tensor
+    posterior: Posterior
+    n_data: int
+    generator: torch.Generator | None = None
+
+    def prior(self) -> Tensor:
+        """As many samples of N(0, I) as there are codes."""
+        return torch.empty_like(self.codes).normal_(generator=self.generator)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of autoencoders: the loss is reconstruction error + penalty(batch, β).
+
+    Attributes:
+        name, label: for code and for people; swept_label: the latter where β is varied.
+        color: index into the color-blind palette.
+        stochastic: whether the encoder has a variance.
+        penalty: a scalar; β = 1 is the family's standard weight.
+        adversarial: whether it is trained against a latent attack.
+    """
+
+    name: str
+    label: str = field(compare=False)
+    color: int = field(compare=False)
+    stochastic: bool
+    penalty: Callable[[Batch, float], Tensor]
+    adversarial: bool = False
+    swept_label: str | None = field(default=None, compare=False)
+
+
+def no_penalty(batch: Batch, beta: float) -> Tensor:
+    """Zero: the plain autoencoder."""
+    return torch.zeros_like(batch.codes[0, 0])
+
+
+def kl_penalty(batch: Batch, beta: float) -> Tensor:
+    """β·KL(q(z|x) ‖ N(0, I)) (Kingma & Welling 2014; Higgins et al. 2017)."""
+    return beta * losses.kl(batch.posterior).mean()
+
+
+def tc_penalty(batch: Batch, beta: float) -> Tensor:
+    """The KL in three parts, β on the total correlation (Chen et al. 2018)."""
+    information, correlation, dimension_wise = losses.kl_decomposition(
+        batch.codes, batch.posterior, batch.n_data
+    )
+    return information + beta * correlation + dimension_wise
+
+
+# MMD and SWT are means over pairs and over directions, so they are orders of magnitude smaller
+# than a KL summed over dimensions; the factors 10 and 100 make β = 1 comparable.
+
+
+def moment_penalty(batch: Batch, beta: float) -> Tensor:
+    """10·β times the KL of the Gaussian with the batch's moments."""
+    return beta * 10.0 * losses.moment_kl(batch.codes)
+
+
+def mmd_penalty(batch: Batch, beta: float) -> Tensor:
+    """100·β times the maximum mean discrepancy to N(0, I) (Tolstikhin et al. 2018)."""
+    return beta * 100.0 * losses.mmd(batch.codes, batch.prior())
+
+
+def swt_penalty(batch: Batch, beta: float) -> Tensor:
+    """100·β times the sliced Wasserstein distance to N(0, I) (Kolouri et al. 2018)."""
+    codes, prior = batch.codes, batch.prior()
+    directions = torch.empty(50, codes.shape[1], device=codes.device)
+    directions = functional.normalize(directions.normal_(generator=batch.generator), dim=1)
+    return beta * 100.0 * losses.sliced_wasserstein(codes, prior, directions)
+
+
+FAMILIES: Registry[Family] = Registry("family")
+for _family in (
+    Family("ae", "AE", 0, False, no_penalty),
+    Family("vae", "VAE", 1, True, kl_penalty, swept_label="β-VAE"),
+    Family("tcvae", "β-TCVAE", 2, True, tc_penalty, swept_label="β-TCVAE"),
+    Family("dae_kl", "DAE-KL", 3, False, moment_penalty),
+    Family("dae_mmd", "DAE-MMD", 4, False, mmd_penalty),
+    Family("dae_swt", "DAE-SWT", 5, False, swt_penalty),
+    Family("vae_adv", "VAE, adversarial", 6, True, kl_penalty, adversarial=True),
+):
+    FAMILIES.add(_family.name, _family)

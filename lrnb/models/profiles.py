@@ -1,0 +1,94 @@
+"""Profiles: how big a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lrnb._validation import check_integer, check_name
+from lrnb.data import DATASETS
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How big a run is.
+
+    Attributes:
+        datasets, seeds: what a chapter runs on by default.
+        n_train: training images, None for all; n_test: test images for the clean scores.
+        epochs, batch_size, learning_rate: of the training; width: channels of the first layer.
+        n_attack: test codes that are attacked.
+        eps_count: number of ε on the grid; steps, restarts: of the attack.
+        adv_steps: gradient steps of the attack within adversarial training.
+        decides: whether a run of this size is large enough for verdicts.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    n_train: int | None
+    n_test: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    width: int
+    n_attack: int
+    eps_count: int
+    steps: int
+    restarts: int
+    adv_steps: int = 5
+    decides: bool = True
+
+    def __post_init__(self) -> None:
+        for dataset in self.datasets:
+            check_name("datasets", dataset, DATASETS)
+        counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
+        for argument in (*counts, "adv_steps"):
+            check_integer(argument, getattr(self, argument), 1)
+        check_integer("batch_size", self.batch_size, 3)
+        if self.n_train is not None:
+            check_integer("n_train", self.n_train, 3)
+
+
+_QUICK = Profile(
+    "quick", ("digits", "shapes"), (0,), n_train=512, n_test=256, epochs=8, batch_size=16,
+    learning_rate=3e-3, width=12, n_attack=24, eps_count=8, steps=10, restarts=4,
+    adv_steps=2, decides=False,
+)  # fmt: skip
+_REAL = ("mnist", "fashion_mnist", "celeba")
+PROFILES = {
+    "smoke": replace(
+        _QUICK, name="smoke", n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
+        eps_count=4, steps=4, restarts=2,
+    ),
+    "quick": _QUICK,
+    "standard": replace(
+        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=5000, n_test=1000,
+        epochs=10, batch_size=32, learning_rate=2e-3, width=16, n_attack=64, steps=12, restarts=8,
+        decides=True,
+    ),
+    "paper": Profile(
+        "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
+        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=40, restarts=20,
+    ),
+}  # fmt: skip
+
+
+def get_profile(profile: str | Profile) -> Profile:
+    """The profile of a name; a `Profile` is passed through.
+
+    >>> get_profile("quick").datasets
+    ('digits', 'shapes')
+    """
+    if isinstance(profile, Profile):
+        return profile
+    return PROFILES[check_name("profile", profile, PROFILES)]
+
+
+def eps_grid(dataset: str, profile: str | Profile) -> list[float]:
+    """The ε of a damage curve, evenly spaced up to the data set's largest, without 0.
+
+    >>> eps_grid("mnist", "smoke")
+    [0.25, 0.5, 0.75, 1.0]
+    """
+    count = get_profile(profile).eps_count
+    return [DATASETS[dataset].eps_max * (i + 1) / count for i in range(count)]

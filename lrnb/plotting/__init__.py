@@ -1,0 +1,23 @@
+"""Figures: tables and images in, one matplotlib figure or HTML page out."""
+# isort: skip_file
+
+from lrnb.plotting.curves import (
+    code_deviations, damage_curves, distance_curves, effort_curves, family_curves, loss_curves,
+    minimum_norms, path_curves, reference_curves, spectra, sweep_curves, training_curves,
+)  # fmt: skip
+from lrnb.plotting.images import image_grids
+from lrnb.plotting.interactive import Page, epsilon_sliders, side_by_side
+from lrnb.plotting.points import (
+    costs, differences, dimension_differences, embeddings, forest, rank_correlations,
+    robustness_and_diversity, steepness_scatter, tradeoff_paths,
+)  # fmt: skip
+from lrnb.plotting.style import LABELS, label, use_style
+
+__all__ = [
+    "LABELS", "Page", "code_deviations", "costs", "damage_curves", "differences",
+    "dimension_differences", "distance_curves", "effort_curves", "embeddings", "epsilon_sliders",
+    "family_curves", "forest", "image_grids", "label", "loss_curves", "minimum_norms",
+    "path_curves", "rank_correlations", "reference_curves", "robustness_and_diversity",
+    "side_by_side", "spectra", "steepness_scatter", "sweep_curves", "tradeoff_paths",
+    "training_curves", "use_style",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The studies behind the chapters: models, attacks and metrics made into tidy tables."""

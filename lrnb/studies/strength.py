@@ -1,0 +1,240 @@
+"""Proof of strength: how close the attack comes to the worst perturbation.
+
+Every damage in the book is a lower bound of the worst. Each check compares what the attack reached
+with something that it should reach or could not exceed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lrnb import metrics
+from lrnb.attacks import (
+    STEP_RULES,
+    Attack,
+    attack,
+    largest_singular,
+    minimum_norm,
+    noise,
+    squared_distance,
+)  # fmt: skip
+from lrnb.attacks.problem import Decode
+from lrnb.data import DATASETS
+from lrnb.models import Profile, Recipe, eps_grid
+from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_statistics
+
+# mean squared error per pixel that the minimal-norm attack has to reach
+GOAL = 0.005
+
+
+def exhaustive(
+    decode: Decode, codes: Tensor, *, eps: Iterable[float], radii: int = 16, angles: int = 120
+) -> Tensor:
+    """Largest ‖D(z + δ) − D(z)‖² over a polar grid of each disc, for codes of two dimensions.
+
+    Args:
+        decode: map from codes [B, 2] to outputs [B, …].
+        codes: [N, 2].
+        eps: E radii of the discs.
+        radii, angles: of the grid; the outermost circle is the disc's border.
+
+    Returns:
+        [E, N].
+
+    >>> exhaustive(lambda z: 2 * z, torch.zeros(1, 2), eps=[1.0, 2.0]).flatten().round().tolist()
+    [4.0, 16.0]
+    """
+    if codes.ndim != 2 or codes.shape[1] != 2:
+        raise ValueError(f"codes must have shape ('N', 2), got {tuple(codes.shape)}")
+    turn = 2 * torch.pi * torch.arange(angles, device=codes.device) / angles
+    unit = torch.stack([turn.cos(), turn.sin()], 1)
+    share = torch.arange(1, radii + 1, device=codes.device) / radii
+    disc = (share[:, None, None] * unit).flatten(0, 1)  # [radii · angles, 2]
+    with torch.no_grad():
+        worst = [
+            torch.stack(
+                [squared_distance(decode(z + e * disc), decode(z[None])).max() for z in codes]
+            )
+            for e in eps
+        ]
+    return torch.stack(worst)
+
+
+def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """How strong the attack of a profile is on each model, check by check (L2, untargeted).
+
+    The codes are a sixth of those that the profile attacks, at least 8; the ε are every second of
+    its grid. Checks, and what the attack is compared with:
+
+    - "noise": its loss; the mean loss of ten random perturbations of the same length.
+    - "first order": √loss; ε·σ_max(J), which it must reach as ε → 0.
+    - "steps", "restarts": its loss with fewer and more of them; the loss with the most.
+    - "rule": its loss by each step rule; the best of the rules' mean losses.
+    - "ssim": 1 − SSIM when that is attacked itself; that reached by attacking squared distance.
+    - "exhaustive": its loss on a model of the same recipe but two latent dimensions; the largest
+      loss on a fine grid of the disc.
+
+    Columns: those of the model, check, setting (the number of steps or restarts, or the rule), eps
+    (NaN where averaged over ε), reached, reference (means over codes), ratio (mean over codes of
+    reached / reference), worst (its minimum; both of the means where averaged over ε), decodes
+    (per code and ε), samples.
+    """
+    return stored_table(
+        "strength", recipes, profile, _rows, models=lambda r: [r, replace(r, latent=2)]
+    )
+
+
+def minimum_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """The shortest perturbation that does a mean squared error of `GOAL` per pixel, code by code.
+
+    Columns: those of the model, sample, length (‖δ‖₂; infinite where none of ten times the largest
+    ε of the grid was enough), spread (of the code), first_order (√goal/σ_max(J), what it would be
+    if the decoder were linear).
+    """
+    return stored_table("minimal norm", recipes, profile, _minimum_rows)
+
+
+def _minimum_rows(recipe: Recipe, profile: Profile) -> Rows:
+    decode, codes = _some_codes(recipe, profile)
+    with torch.no_grad():
+        pixels = decode(codes[:1]).numel()
+    found = minimum_norm(
+        decode,
+        codes,
+        goal=GOAL * pixels,
+        largest=10 * DATASETS[recipe.dataset].eps_max,
+        steps=2 * profile.steps,
+        restarts=profile.restarts,
+    )
+    sigma, _ = largest_singular(decode, codes)
+    spread = training_statistics(recipe, profile).spread
+    return [
+        identity(recipe)
+        | {
+            "sample": n,
+            "length": float(found.length[n]),
+            "spread": spread,
+            "first_order": float((GOAL * pixels) ** 0.5 / sigma[n]),
+        }
+        for n in range(len(codes))
+    ]
+
+
+def _rows(recipe: Recipe, profile: Profile) -> Rows:
+    decode, codes = _some_codes(recipe, profile)
+    flat, points = _some_codes(replace(recipe, latent=2), profile)
+    grid, largest = eps_grid(recipe.dataset, profile)[1::2], DATASETS[recipe.dataset].eps_max
+    effort = profile.steps, profile.restarts
+    hit = attack(decode, codes, eps=grid, steps=profile.steps, restarts=profile.restarts)
+    rows = [
+        *_noise(decode, codes, hit),
+        *_first_order(decode, codes, largest, *effort),
+        *_more_effort(decode, codes, hit, *effort),
+        *_rules(decode, codes, hit, *effort),
+        *_ssim(decode, codes, hit, *effort),
+        *_exhaustive(flat, points, grid, *effort),
+    ]
+    return [identity(recipe) | row for row in rows]
+
+
+def _noise(decode: Decode, codes: Tensor, hit: Attack) -> Rows:
+    unit = noise((10, *codes.shape), torch.ones(10).to(codes), norm="l2", seed=1)
+    rows = []
+    for loss, eps in zip(hit.loss, hit.eps.tolist(), strict=True):
+        with torch.no_grad():
+            losses = [squared_distance(decode(codes + eps * u), hit.clean) for u in unit]
+        rows.append(_row("noise", hit, loss, torch.stack(losses).mean(0), eps=eps))
+    return rows
+
+
+def _first_order(decode: Decode, codes: Tensor, largest: float, steps: int, restarts: int) -> Rows:
+    eps = [largest * share for share in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)]
+    hit = attack(decode, codes, eps=eps, steps=steps, restarts=restarts)
+    sigma, _ = largest_singular(decode, codes, iterations=100)
+    return [
+        _row("first order", hit, hit.loss[e].sqrt(), radius * sigma, eps=radius)
+        for e, radius in enumerate(eps)
+    ]
+
+
+def _more_effort(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
+    solve = partial(attack, decode, codes, eps=hit.eps)
+    rows = []
+    for check, most in (("steps", steps), ("restarts", restarts)):
+        hits = {most: hit}
+        for count in {max(1, most // 4), max(1, most // 2), 2 * most} - {most}:
+            s, r = (count, restarts) if check == "steps" else (steps, count)
+            hits[count] = solve(steps=s, restarts=r)
+        reference = hits[2 * most].loss.mean()
+        rows += [
+            _row(check, hits[count], hits[count].loss.mean(), reference, setting=count)
+            for count in sorted(hits)
+        ]
+    return rows
+
+
+def _rules(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
+    hits = {hit.method: hit}
+    for method in STEP_RULES:
+        if method != hit.method:
+            hits[method] = attack(
+                decode, codes, eps=hit.eps, steps=steps, restarts=restarts, method=method
+            )
+    best = torch.stack([one.loss.mean() for one in hits.values()]).max()
+    return [_row("rule", one, one.loss.mean(), best, setting=name) for name, one in hits.items()]
+
+
+def _ssim(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
+    def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
+        return 1 - metrics.ssim(a, b)
+
+    largest = float(hit.eps[-1])
+    direct = attack(
+        decode, codes, eps=largest, steps=steps, restarts=restarts, objective=dissimilarity
+    )
+    by_way = dissimilarity(hit.images[-1], hit.clean)
+    return [_row("ssim", direct, direct.loss[0], by_way, eps=largest)]
+
+
+def _exhaustive(
+    decode: Decode, codes: Tensor, grid: list[float], steps: int, restarts: int
+) -> Rows:
+    hit = attack(decode, codes, eps=grid, steps=steps, restarts=restarts)
+    worst = exhaustive(decode, codes, eps=grid)
+    return [_row("exhaustive", hit, hit.loss[e], worst[e], eps=eps) for e, eps in enumerate(grid)]
+
+
+def _row(
+    check: str,
+    hit: Attack,
+    reached: Tensor,
+    reference: Tensor,
+    *,
+    setting: object = "",
+    eps: float = math.nan,
+) -> dict[str, Any]:
+    ratio = reached / reference
+    return {
+        "check": check,
+        "setting": str(setting),
+        "eps": eps,
+        "reached": float(reached.mean()),
+        "reference": float(reference.mean()),
+        "ratio": float(ratio.mean()),
+        "worst": float(ratio.min()),
+        "decodes": hit.decodes / hit.loss.numel(),
+        "samples": hit.loss.shape[1],
+    }
+
+
+def _some_codes(recipe: Recipe, profile: Profile) -> tuple[Decode, Tensor]:
+    model, codes = attacked_codes(recipe, profile)
+    return model.decode, codes[: max(8, profile.n_attack // 6)]

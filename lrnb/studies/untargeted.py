@@ -1,0 +1,172 @@
+"""The untargeted attack: damage over ε, beside noise of the same norm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from lrnb import _store, metrics
+from lrnb._validation import check_name
+from lrnb.attacks import Attack, attack, noise
+from lrnb.metrics.images import METRICS, distances
+from lrnb.metrics.statistics import MODEL
+from lrnb.models import Profile, Recipe, eps_grid, get_profile
+from lrnb.studies.tables import (
+    Rows,
+    about_table,
+    attacked_codes,
+    identity,
+    stored_table,
+    table_spec,
+    training_statistics,
+)  # fmt: skip
+
+SCALES = ("raw", "spread")
+KINDS = ("attack", "noise")
+
+
+def table(
+    recipes: Iterable[Recipe],
+    profile: str | Profile,
+    *,
+    norm: str = "l2",
+    scales: Sequence[str] = SCALES,
+) -> pd.DataFrame:
+    """Damage over ε under the untargeted attack and under noise of the same norm.
+
+    The damage is that of D(z + δ) against the clean reconstruction D(z). An ε of the "spread" scale
+    is in units of the code's own spread s: the radius of the ball is ε·s.
+
+    Columns: those of the model, norm, scale, eps, radius, kind ("attack" or "noise"), metric (a name
+    in `lrnb.metrics.images.METRICS`), damage (mean over samples), deviation (standard deviation),
+    samples. LPIPS is NaN where its weights are not on the machine.
+    """
+    recipes = list(recipes)
+    parts = [
+        stored_table("untargeted damage", recipes, profile, _damage_rows, norm=norm,
+                     scale=check_name("scales", scale, SCALES))
+        for scale in scales
+    ]  # fmt: skip
+    found = pd.concat(parts)
+    order = found.groupby([*MODEL, "seed"], sort=False, dropna=False).ngroup()
+    return found.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def samples(
+    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+) -> dict[str, Tensor]:
+    """What the untargeted attack and noise of its norm do to each code, computed once.
+
+    Returns:
+        "radius" [E], of the balls; "delta" [E, N, d], the attack's; and for each kind and metric,
+        such as "attack ssim", the damage [E, N]. On the CPU.
+    """
+    profile = get_profile(profile)
+    spec = table_spec("untargeted", recipe, profile, _samples, norm=norm, scale=scale)
+
+    def make() -> _store.Artefact:
+        return _samples(recipe, profile, norm=norm, scale=scale), {}
+
+    return dict(_store.get("tables", spec, make, about_table(spec))[0])
+
+
+def attack_model(
+    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+) -> Attack:
+    """The untargeted attack on a recipe's model over the ε of its data set."""
+    profile = get_profile(profile)
+    model, codes = attacked_codes(recipe, profile)
+    return attack(
+        model.decode,
+        codes,
+        eps=radii(recipe, profile, scale),
+        norm=norm,
+        steps=profile.steps,
+        restarts=profile.restarts,
+        progress=f"attacking {recipe}",
+    )
+
+
+def radii(recipe: Recipe, profile: str | Profile, scale: str) -> list[float]:
+    """The grid of ε in units of the code; of the "spread" scale, times the code's spread."""
+    eps = eps_grid(recipe.dataset, profile)
+    if check_name("scale", scale, SCALES) == "raw":
+        return eps
+    spread = training_statistics(recipe, profile).spread
+    return [e * spread for e in eps]
+
+
+def noise_like(hit: Attack) -> Tensor:
+    """Random perturbations with ‖δ‖ = ε, [E, N, …]; the same directions for every model."""
+    return noise(hit.delta.shape, hit.eps, norm=hit.norm, seed=0)
+
+
+def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
+    """AADDC of each damage curve (`table`); larger means more robust.
+
+    Columns: those of the table without eps, radius, damage, deviation and samples; aaddc.
+    """
+    by = [*MODEL, "seed", "norm", "scale", "kind", "metric"]
+    by = [name for name in by if name in damages]
+    rows = []
+    for names, curve in damages.groupby(by, sort=False):
+        curve = curve.sort_values("eps")
+        eps, damage = (torch.tensor(curve[name].to_numpy()) for name in ("eps", "damage"))
+        score = math.nan if damage.isnan().any() else metrics.aaddc(eps, damage)
+        rows.append(dict(zip(by, names, strict=True)) | {"aaddc": score})
+    return pd.DataFrame(rows)
+
+
+def summary_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """AADDC of 1 − SSIM under the untargeted L2 attack, one row a recipe.
+
+    Columns: those of the model, aaddc_raw, aaddc_spread.
+    """
+    return stored_table("untargeted summary", recipes, profile, _summary_rows)
+
+
+def _summary_rows(recipe: Recipe, profile: Profile) -> Rows:
+    row, eps = identity(recipe), torch.tensor(eps_grid(recipe.dataset, profile))
+    for scale in SCALES:
+        damage = samples(recipe, profile, scale=scale)["attack ssim"].mean(1)
+        row[f"aaddc_{scale}"] = metrics.aaddc(eps, damage)
+    return [row]
+
+
+def _damage_rows(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> Rows:
+    found = samples(recipe, profile, norm=norm, scale=scale)
+    rows = []
+    for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+        at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
+        at["radius"] = float(found["radius"][e])
+        for kind in KINDS:
+            for metric in METRICS:
+                damage = found[f"{kind} {metric}"][e]
+                rows.append(
+                    at | {"kind": kind, "metric": metric} | mean_over_samples(damage=damage)
+                )
+    return rows
+
+
+def mean_over_samples(**column: Tensor) -> dict[str, float | int]:
+    """The columns that summarize per-sample values [N]: their mean, deviation, samples."""
+    ((name, values),) = column.items()
+    deviation = float(values.std(unbiased=False))
+    return {name: float(values.mean()), "deviation": deviation, "samples": len(values)}
+
+
+def _samples(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> dict[str, Tensor]:
+    hit = attack_model(recipe, profile, norm=norm, scale=scale)
+    model, codes = attacked_codes(recipe, profile)
+    with torch.no_grad():
+        noisy = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
+    found = {"radius": hit.eps, "delta": hit.delta}
+    for kind, outputs in zip(KINDS, (hit.images, noisy), strict=True):
+        damages = [distances(hit.clean, images) for images in outputs]
+        for metric in METRICS:
+            found[f"{kind} {metric}"] = torch.stack([d[metric] for d in damages])
+    return {name: values.cpu() for name, values in found.items()}
