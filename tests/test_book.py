@@ -327,5 +327,5 @@ def test_what_pages_paste_is_in_the_committed_notebooks():
 
 
 def test_glue_refuses_what_cannot_be_formatted():
-    with pytest.raises(ValueError, match="value is list"):
+    with pytest.raises(ValueError, match="value must be a number or a string"):
         glue("name", [1])
