@@ -140,7 +140,7 @@ def test_glued_numbers_arrive_on_the_first_page(built):
     text = visible_text(built / "_build" / "html" / "book" / "intro.html")
     assert re.search(r"lowers the SSIM of a VAE.s decoding by\s+0\.\d\d", text)
     # (after two epochs the target's own reconstruction may be no nearer to the target)
-    assert re.search(r"covers\s+(-?\d+|nan)% of the way", text)
+    assert re.search(r"covers\s+(-?\d+|nan)% of the distance", text)
 
 
 def test_each_page_is_small(built):
