@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from bench import report
-from bench.measure import cores, import_beforehand
+from bench.measure import import_beforehand
+from lrnb._provenance import cores
 
 PARTS = ("attack", "training", "metrics", "growth")
 

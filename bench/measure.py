@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from lrnb._provenance import cores as cores
+from lrnb import _cost
 
 # called in the fresh process; returns a small call that warms up, and the call to be measured
 Prepare = Callable[..., tuple[Callable[[], Any], Callable[[], Any]]]
@@ -33,7 +32,7 @@ class Measured:
     Attributes:
         result: what the call returned, pickled on its way here: plain numbers and arrays.
         seconds: of the call, the better of two where one takes less than `REPEAT_BELOW`.
-        peak_memory_mb: by how much memory grew at its highest during the first call, in MB: the
+        peak_memory_mb: by how much memory grew at its highest during the first call, in 10⁶ bytes: the
             process's resident memory, or the allocated memory of the GPU where there is one.
     """
 
@@ -107,7 +106,7 @@ def _run(prepare: Prepare, args: tuple[Any, ...], repeats: int) -> Measured:
     _barrier.wait(_PATIENCE)
     before = _memory_now()
     seconds, result = _timed(call)
-    memory = _memory_peak() - before
+    memory = (_cost.peak_mb() or _max_rss()) - before
     if repeats > 1 and seconds < REPEAT_BELOW:
         seconds = min(seconds, _timed(call)[0])
     return Measured(result, seconds, max(0.0, memory))
@@ -127,40 +126,19 @@ def _synchronise() -> None:
 
 
 def _memory_now() -> float:
-    """Memory in use, in MB; peaks are counted from here on where the system allows it."""
+    """Memory in use, in 10⁶ bytes; peaks are counted from here on where the system allows it."""
+    _cost.reset_peak()
     if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated() / 1e6
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-        return _status("VmRSS")
-    except OSError:
-        return _max_rss()
-
-
-def _memory_peak() -> float:
-    """Highest memory since `_memory_now`, in MB."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return _max_rss()
-
-
-def _status(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return float(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"/proc/self/status has no {field}")
+    return _cost.status_mb("VmRSS") or _max_rss()
 
 
 def _max_rss() -> float:
     import resource
     import sys
 
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _prepare_matmul(size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:

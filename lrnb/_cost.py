@@ -38,7 +38,7 @@ def measured() -> Generator[Cost, None, None]:
     cost = Cost()
     _open.append(cost)
     start = time.perf_counter()
-    _reset_peak()
+    reset_peak()
     try:
         yield cost
     finally:
@@ -48,21 +48,27 @@ def measured() -> Generator[Cost, None, None]:
         _open.pop()
         if _open:
             _open[-1].seconds -= taken
-        _reset_peak()
+        reset_peak()
 
 
 def peak_mb() -> float | None:
     """Peak memory since the last `measured` block began or ended, in 10⁶ bytes."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
+    return status_mb("VmHWM")
+
+
+def status_mb(field: str) -> float | None:
+    """Memory that the system reports of this process, in 10⁶ bytes; None where it does not."""
     with contextlib.suppress(OSError):
         for line in (_PROCESS / "status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(f"{field}:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return None
 
 
-def _reset_peak() -> None:
+def reset_peak() -> None:
+    """Count the peak of memory from here on, where the system allows it."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     else:

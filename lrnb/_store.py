@@ -76,8 +76,8 @@ def get(
     if its making was interrupted), what it was made from, and ``about``, for `used`.
     """
     with lock(spec):
-        found: Artefact | None = find(kind, spec)
-        if found is None:
+        stored = _read(kind, spec)
+        if stored is None:
             _making.append({})
             try:
                 with measured() as cost:
@@ -87,8 +87,7 @@ def get(
             uses[key(spec)] = dict(about or {}) | asdict(cost)
             save(kind, spec, *found, uses)
         else:
-            content = json.loads((_place(kind, spec) / "record.json").read_text())
-            uses = content.get("uses", {})
+            found, uses = (stored[0], stored[1]["record"]), stored[1].get("uses", {})
     for open_record in _making:
         open_record |= uses
     return found
@@ -132,6 +131,12 @@ def find(kind: str, spec: Spec) -> Artefact | None:
 
     What is damaged counts as absent, with a warning: it is made again.
     """
+    stored = _read(kind, spec)
+    return None if stored is None else (stored[0], stored[1]["record"])
+
+
+def _read(kind: str, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The tensors and all of record.json, or None as `find`."""
     place = _place(kind, spec)
     if not place.exists():
         return None
@@ -139,7 +144,7 @@ def find(kind: str, spec: Spec) -> Artefact | None:
         content = json.loads((place / "record.json").read_text())
         if content["sha256"] == _checksum(content["record"], place / _TENSORS):
             weights = place / _TENSORS
-            return load_file(weights) if weights.is_file() else {}, content["record"]
+            return load_file(weights) if weights.is_file() else {}, content
     log.warning("%s is damaged; it is made again", place)
     return None
 

@@ -1,4 +1,7 @@
-"""The command line: run, compare, build, validate, train, fetch, doctor, models."""
+"""The command line: run, compare, build, validate, train, fetch, doctor, models.
+
+What needs torch is imported by the command that uses it, so that help does not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     from lrnb._store import Entry
 
 
-# what needs torch is imported by the command that uses it: help does not wait for it
 def _split(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
     return [part for value in given for part in value.replace(",", " ").split()]
 

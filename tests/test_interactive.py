@@ -52,7 +52,9 @@ def test_a_slider_for_each_data_set_and_nothing_from_elsewhere(hit):
 
 def test_side_by_side_shows_each_row_and_tells_its_damage(hit):
     rows = {"clean": hit.clean, "attack, ε = 1": hit.images[-1]}
-    page = side_by_side({"digits": rows})._repr_html_()
+    shown = side_by_side({"digits": rows})
+    assert "rendered page" in repr(shown)
+    page = shown._repr_html_()
     clean, attacked = pictures(page)
     assert clean.shape == (32, 5 * 32) and not np.array_equal(clean, attacked)
     damage = float((1 - metrics.ssim(hit.images[-1, :5], hit.clean[:5])).mean())

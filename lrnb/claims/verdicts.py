@@ -31,10 +31,9 @@ def judge(claim: Claim, tables: Tables, *, decides: bool) -> pd.DataFrame:
         decides: whether the run that made them is large enough (`lrnb.Profile.decides`).
 
     Columns: claim, reading ("claim" or "control"), dataset, effect, low, high, least (the threshold),
-    seeds, decides
-    (whether there are enough seeds in a large enough run), holds ("yes", "no" or "open"). A data set
-    holds if the whole interval lies above the threshold, and does not if it lies below; where
-    nothing is decided it is open.
+    seeds, decides (whether there are enough seeds in a large enough run), holds ("yes", "no" or
+    "open"). A data set holds if the whole interval lies above the threshold, and does not if it
+    lies below; where nothing is decided it is open.
 
     Raises:
         ValueError: a table that the claim needs is not there.

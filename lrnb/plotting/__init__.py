@@ -1,6 +1,8 @@
 """Figures: tables and images in, one matplotlib figure or HTML page out."""
 # isort: skip_file
 
+from typing import Any
+
 from lrnb.plotting.curves import (
     code_deviations, damage_curves, distance_curves, effort_curves, family_curves, loss_curves,
     minimum_norms, path_curves, reference_curves, spectra, sweep_curves, training_curves,
@@ -11,7 +13,7 @@ from lrnb.plotting.points import (
     costs, differences, dimension_differences, embeddings, forest, rank_correlations,
     robustness_and_diversity, steepness_scatter, tradeoff_paths,
 )  # fmt: skip
-from lrnb.plotting.style import LABELS, label, use_style
+from lrnb.plotting.style import label, labels, use_style
 
 __all__ = [
     "LABELS", "Page", "code_deviations", "costs", "damage_curves", "differences",
@@ -21,3 +23,9 @@ __all__ = [
     "side_by_side", "spectra", "steepness_scatter", "sweep_curves", "tradeoff_paths",
     "training_curves", "use_style",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LABELS":  # made when asked for, so that later entries of a registry count
+        return labels()
+    raise AttributeError(f"module 'lrnb.plotting' has no attribute {name!r}")

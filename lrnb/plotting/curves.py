@@ -100,7 +100,7 @@ def sweep_curves(table: pd.DataFrame) -> Figure:
         if value == "total_correlation":
             lines = over_seeds(here, "gaussian_correlation").sort_values("beta")
             for family, line in lines.groupby("family"):
-                color = style.FAMILY_COLORS[str(family)]
+                color = style.family_color(str(family))
                 ax.plot(line["beta"], line["mean"], color=color, lw=1.2, ls=":")
         ax.set_xscale("log", base=2)
         ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
@@ -161,7 +161,7 @@ def minimum_norms(table: pd.DataFrame) -> Figure:
         lengths = here["length"] if unit == "raw" else here["length"] / here["spread"]
         for family in FAMILIES.ordered(here["family"]):
             ordered = np.sort(lengths[here["family"] == family])
-            share, color = np.arange(len(ordered) + 1) / len(ordered), style.FAMILY_COLORS[family]
+            share, color = np.arange(len(ordered) + 1) / len(ordered), style.family_color(family)
             ax.step(np.append(0, ordered), share, where="post", color=color, lw=1.6,
                     label=FAMILIES[family].label)  # fmt: skip
         ax.margins(x=0.1)
@@ -211,7 +211,7 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float
     def draw(ax: Axes, _: str, here: Mapping[str, Sequence[Mapping[str, float]]]) -> Ends:
         ends = {}
         for family, history in here.items():
-            table, color = pd.DataFrame(history), style.FAMILY_COLORS[family]
+            table, color = pd.DataFrame(history), style.family_color(family)
             for column, (dashes, _label) in shown.items():
                 ax.plot(table["epoch"], table[column], color=color, lw=1.4, ls=dashes)
             ends[FAMILIES[family].label] = (float(table["validation"].iloc[-1]), color)
@@ -229,7 +229,7 @@ def code_deviations(deviations: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     def draw(ax: Axes, _: str, here: Mapping[str, Tensor]) -> Ends:
         ends = {}
         for family, values in here.items():
-            ordered, color = np.sort(values.cpu().numpy())[::-1], style.FAMILY_COLORS[family]
+            ordered, color = np.sort(values.cpu().numpy())[::-1], style.family_color(family)
             ax.plot(range(1, len(ordered) + 1), ordered, color=color, marker="o", ms=2.5, lw=1.4)
             ends[FAMILIES[family].label] = (float(ordered[-1]), color)
         ax.axhline(0.1, color=style.GRAY, lw=0.8, ls="--")

@@ -18,7 +18,7 @@ from lrnb.data import DATASETS
 from lrnb.metrics.statistics import over_seeds
 from lrnb.models.families import FAMILIES
 from lrnb.plotting import style
-from lrnb.plotting.style import ATTACK, FAMILY_COLORS, GRAY, NOISE, PALETTE, facets
+from lrnb.plotting.style import ATTACK, GRAY, NOISE, PALETTE, facets, family_color
 
 _QUANTITIES = Registry("x", {
     "beta": "β", "aaddc_raw": "AADDC, raw", "aaddc_spread": "AADDC, spread", "mig": "MIG",
@@ -36,7 +36,7 @@ def steepness_scatter(table: pd.DataFrame) -> Figure:
         for family in FAMILIES.ordered(here["family"]):
             codes = here[here["family"] == family]
             ax.scatter(codes["sigma"], codes[f"damage_{at}"] ** 0.5, s=9, lw=0, alpha=0.6,
-                       color=FAMILY_COLORS[family], label=FAMILIES[family].label)  # fmt: skip
+                       color=family_color(family), label=FAMILIES[family].label)  # fmt: skip
         line = here.sort_values("sigma")
         ax.plot(line["sigma"], line[f"linear_{at}"] ** 0.5, color=GRAY, lw=1, ls="--", zorder=0)
         ax.set(xlim=(0, None), ylim=(0, None))
@@ -53,7 +53,7 @@ def robustness_and_diversity(table: pd.DataFrame, *, x: str, y: str) -> Figure:
         for name in FAMILIES.ordered(here["family"]):
             family, models = FAMILIES[name], here[here["family"] == name]
             ax.plot(models[x], models[y], "^" if family.adversarial else "o", ms=6, mec="white",
-                    color=FAMILY_COLORS[name], label=family.label)  # fmt: skip
+                    color=family_color(name), label=family.label)  # fmt: skip
 
     rows, xlabel = {"": "mean distance of two samples"}, "AADDC (larger is more robust)"
     return facets(table, rows, draw, height=3.4, xlabel=xlabel)
@@ -72,7 +72,7 @@ def differences(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
         here = here[here["norm"] == norm]
         ax.axvline(0, color=GRAY, lw=1, ls="--")
         for scale in style.SCALES.ordered(here["scale"]):
-            rows = here[here["scale"] == scale].set_index("family").reindex(families)
+            rows = here[here["scale"] == scale].set_index("family").loc[families]
             color, marker, shift = (ATTACK, "o", -0.15) if scale == "raw" else (NOISE, "s", 0.15)
             y = np.arange(len(families)) + shift
             ax.hlines(y, rows["low"], rows["high"], color=color, lw=1)
@@ -123,7 +123,7 @@ def rank_correlations(table: pd.DataFrame) -> Figure:
 
     def draw(ax: Axes, _: str, here: pd.DataFrame) -> None:
         for i, name in enumerate(FAMILIES.ordered(here["family"])):
-            rows, color = here[here["family"] == name], FAMILY_COLORS[name]
+            rows, color = here[here["family"] == name], family_color(name)
             y = [
                 pairs.index(pair) + 0.3 * i - 0.15
                 for pair in zip(rows["x"], rows["y"], strict=True)
@@ -147,7 +147,7 @@ def tradeoff_paths(table: pd.DataFrame) -> Figure:
     def draw(ax: Axes, value: str, here: pd.DataFrame) -> None:
         mig = over_seeds(here, "mig").set_index(["family", "beta"])["mean"]
         for family in FAMILIES.ordered(here["family"]):
-            path, color = here[here["family"] == family], FAMILY_COLORS[family]
+            path, color = here[here["family"] == family], family_color(family)
             x, y = (over_seeds(path, v).sort_values("beta") for v in ("squared_error", value))
             ax.errorbar(
                 x["mean"], y["mean"], xerr=x["high"] - x["mean"], yerr=y["high"] - y["mean"],

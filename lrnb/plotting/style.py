@@ -21,18 +21,22 @@ from lrnb.models.training import ADVERSARIAL_FORMS
 PALETTE = sns.color_palette("colorblind")
 ATTACK, NOISE, GRAY = PALETTE[3], PALETTE[0], "0.55"
 SCALES = Registry("scale", {"raw": "raw ε", "spread": "ε per spread"})
-LABELS: Registry[str] = Registry("name", {
-    **{name: entry.label for kind in (DATASETS, FAMILIES, BALLS) for name, entry in kind.items()},
-    **{"ssim": "SSIM", "lpips": "LPIPS", "mse": "squared error"}, **SCALES, **ADVERSARIAL_FORMS,
-})  # fmt: skip
-FAMILY_COLORS = Registry("family", {name: PALETTE[f.color] for name, f in FAMILIES.items()})
-# by column of a table: the colors of its lines
-_LINES: dict[str, Registry[Any]] = {
-    "kind": Registry("kind", {"attack": ATTACK, "noise": NOISE}),
-    "family": FAMILY_COLORS,
-    "adv_form": Registry("adv_form", dict(zip(ADVERSARIAL_FORMS, PALETTE[2::2], strict=False))),
-}
+_KINDS = Registry("kind", {"attack": ATTACK, "noise": NOISE})
+_FORMS = Registry("adv_form", dict(zip(ADVERSARIAL_FORMS, PALETTE[2::2], strict=False)))
 Ends = dict[str, tuple[float, Any]]  # what stands at a line's right end: its height and color
+
+
+def labels() -> Registry[str]:
+    """Return the labels of everything that tables name, those added to a registry included."""
+    entries = (entry for kind in (DATASETS, FAMILIES, BALLS) for entry in kind.items())
+    scores = {"ssim": "SSIM", "lpips": "LPIPS", "mse": "squared error"}
+    named = {name: entry.label for name, entry in entries}
+    return Registry("name", named | scores | SCALES | ADVERSARIAL_FORMS)
+
+
+def family_color(name: str) -> Any:
+    """Return the color of a family."""
+    return PALETTE[FAMILIES[name].color]
 
 
 def label(name: str) -> str:
@@ -41,7 +45,7 @@ def label(name: str) -> str:
     >>> label("tcvae")
     'β-TCVAE'
     """
-    return LABELS[name]
+    return labels()[name]
 
 
 def use_style() -> None:
@@ -113,13 +117,15 @@ def draw_lines(
 
     ``start`` holds rows that begin every line; ``origin`` adds 0 at ε = 0.
     """
+    families = Registry("family", {name: family_color(name) for name in FAMILIES})
+    colors = {"family": families, "kind": _KINDS, "adv_form": _FORMS}[by]
     ends: Ends = {}
-    for name in _LINES[by].ordered(table[by]):
+    for name in colors.ordered(table[by]):
         line = over_seeds(pd.concat([start, table[table[by] == name]]), value)
         if origin:
             line = pd.concat([line.iloc[:1].assign(eps=0.0, mean=0.0, low=0.0, high=0.0), line])
         swept = FAMILIES[name].swept_label if by == "family" and x == "beta" else None
-        ends[swept or LABELS.get(name, name)] = draw_line(ax, line, _LINES[by][name], x=x)
+        ends[swept or labels().get(name, name)] = draw_line(ax, line, colors[name], x=x)
     return ends
 
 

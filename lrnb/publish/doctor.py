@@ -7,6 +7,8 @@ import platform
 import sys
 from collections.abc import Iterator
 
+import torch
+
 from lrnb import _provenance, _store, data, metrics
 from lrnb.metrics.images import LPIPS_NETS
 from lrnb.publish import run, staleness
@@ -17,8 +19,6 @@ Finding = tuple[bool, str, str, str, bool]
 
 def findings() -> Iterator[Finding]:
     """Everything that `lrnb doctor` reports, in order."""
-    import torch
-
     facts = _provenance.environment()
     recent = sys.version_info >= (3, 10)
     yield recent, "Python", platform.python_version(), "use Python 3.10 to 3.13", False

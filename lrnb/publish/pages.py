@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import torch
 
 from lrnb import _provenance, metrics, plotting
 from lrnb._validation import check_name
@@ -39,8 +40,6 @@ _CONTROLLED = {
 
 def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> None:
     """Set the style of figures, and display what this page is computed with."""
-    import torch
-
     plotting.use_style()
     named = ", ".join(DATASETS[d].label for d in datasets)
     about = f"Computed with profile `{profile}` on {named}; seeds {', '.join(map(str, seeds))}; "

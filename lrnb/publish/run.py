@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import yaml
 
-from lrnb import data
+from lrnb import _store, data
 from lrnb._progress import share_terminal, track
 from lrnb._validation import check_name
 from lrnb.models import get_profile
@@ -187,9 +187,7 @@ def _publish(executed: Path, tracked: Path) -> None:
     for cell in notebook.cells:
         for noise in ("papermill", "execution"):
             cell.metadata.pop(noise, None)
-    scratch = tracked.with_name(f".{tracked.name}")
-    nbformat.write(notebook, scratch)
-    scratch.replace(tracked)
+    _store.write_text(tracked, nbformat.writes(notebook) + "\n")
 
 
 @contextlib.contextmanager

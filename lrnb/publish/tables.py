@@ -42,12 +42,12 @@ def save(chapter: str, tables: Mapping[str, pd.DataFrame], parameters: Mapping[s
     Returns:
         Path of the main CSV.
     """
-    place = folder(str(parameters["profile"]))
+    place, environment = folder(str(parameters["profile"])), _provenance.environment()
     for name, table in tables.items():
         stem = f"{chapter}-{name}" if name else chapter
         origin = {"chapter": chapter, "parameters": dict(parameters), "rows": len(table)}
         seconds = round(time.time() - _START, 1)
-        origin |= {"seconds": seconds, "environment": _provenance.environment()}
+        origin |= {"seconds": seconds, "environment": environment}
         if not name:
             origin |= {"costs": [{"key": k} | _rounded(use) for k, use in _store.used().items()]}
         # the table last: where there is one, what produced it is there as well
