@@ -16,24 +16,18 @@ __all__ = [
     "metrics", "minimum_norm", "train_all",
 ]  # fmt: skip
 
-# imported on first use, so that `lrnb --help` does not wait for torch
-_HOMES = {
-    "attacks": ("Attack", "MinimumNorm", "attack", "minimum_norm"),
-    "data": ("ImageSet", "load_data"),
-    "models": ("Profile", "Recipe", "get_model", "train_all"),
-}
-_RENAMED = {"minimal_norm": "attacks.minimum_norm", "MinimalNorm": "attacks.MinimumNorm"}
-_PACKAGES = ("attacks", "claims", "data", "metrics", "models", "plotting", "publish", "studies")
+_PACKAGES = "attacks claims data disentanglement metrics models plotting publish studies"
+_RENAMED = {"minimal_norm": "minimum_norm", "MinimalNorm": "MinimumNorm"}
 
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"lrnb.{home}"), name)
-    if name in (*_PACKAGES, "disentanglement"):  # the latter is an old path, which says so
+    """What is public is imported on first use, so that `lrnb --help` does not wait for torch."""
+    if name in _PACKAGES.split():
         return importlib.import_module(f"lrnb.{name}")
-    if name in _RENAMED:
-        home, _, new = _RENAMED[name].rpartition(".")
-        warnings.warn(f"lrnb.{name} is now lrnb.{home}.{new}", DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(f"lrnb.{home}"), new)
+    if new := _RENAMED.get(name):
+        warnings.warn(f"lrnb.{name} is now lrnb.attacks.{new}", DeprecationWarning, stacklevel=2)
+    for home in ("attacks", "data", "models") if new or name in __all__ else ():
+        module = importlib.import_module(f"lrnb.{home}")
+        if hasattr(module, new or name):
+            return getattr(module, new or name)
     raise AttributeError(f"module 'lrnb' has no attribute {name!r}")

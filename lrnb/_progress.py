@@ -4,16 +4,14 @@ A notebook under papermill and the workers of joblib have no terminal of their o
 variable LRNB_PROGRESS, set by `share_terminal`, tells them the device of the one that shows bars.
 """
 
-from __future__ import annotations
-
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_open_bars = 0
 
 
 @contextlib.contextmanager
@@ -26,18 +24,13 @@ def bar(
     ...     for _ in range(3):
     ...         advance()
     """
-    global _open_bars
     with contextlib.ExitStack() as stack:
         show = _shower(stack) if label else None
         if show is None:
             yield lambda: None
-            return
-        shown = show(desc=label, total=total, initial=done, leave=False, position=_open_bars)
-        _open_bars += 1
-        try:
+        else:
+            shown = show(desc=label, total=total, initial=done, leave=False)
             yield stack.enter_context(shown).update
-        finally:
-            _open_bars -= 1
 
 
 def track(items: Iterable[T], label: str | None, *, total: int | None = None) -> Iterator[T]:
@@ -54,35 +47,34 @@ def track(items: Iterable[T], label: str | None, *, total: int | None = None) ->
 @contextlib.contextmanager
 def share_terminal() -> Generator[None, None, None]:
     """Let the processes that the block starts show their bars on this process's terminal."""
-    known = "LRNB_PROGRESS" in os.environ
-    if not known and sys.stderr.isatty():
-        os.environ["LRNB_PROGRESS"] = os.ttyname(sys.stderr.fileno())
+    if "LRNB_PROGRESS" in os.environ or not sys.stderr.isatty():
+        yield
+        return
+    os.environ["LRNB_PROGRESS"] = os.ttyname(sys.stderr.fileno())
     try:
         yield
     finally:
-        if not known:
-            os.environ.pop("LRNB_PROGRESS", None)
+        del os.environ["LRNB_PROGRESS"]
 
 
 def _shower(stack: contextlib.ExitStack) -> Callable[..., Any] | None:
     """The bar class for where this process runs, or None where nothing may be shown."""
     from tqdm import tqdm
 
-    def on(file: Any) -> Callable[..., Any]:
-        return lambda **options: tqdm(**options, file=file, dynamic_ncols=True, mininterval=0.3)
+    file: Any = sys.stderr
+    ipython = sys.modules.get("IPython")
+    kernel = ipython and getattr(ipython.get_ipython(), "kernel", None)
+    if device := os.environ.get("LRNB_PROGRESS"):
+        try:  # (must not become the process's controlling terminal)
+            file = stack.enter_context(os.fdopen(os.open(device, os.O_WRONLY | os.O_NOCTTY), "w"))
+        except OSError:
+            return None
+    elif kernel:  # a front end with a person allows input; papermill does not
+        if not getattr(kernel, "_allow_stdin", False):
+            return None
+        from tqdm.auto import tqdm as notebook_tqdm
 
-    device = os.environ.get("LRNB_PROGRESS")
-    if device:
-        with contextlib.suppress(OSError):  # (must not become the process's controlling terminal)
-            descriptor = os.open(device, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
-            return on(stack.enter_context(os.fdopen(descriptor, "w")))
+        return notebook_tqdm  # type: ignore[no-any-return]
+    if not file.isatty():
         return None
-    if "IPython" in sys.modules:
-        kernel = getattr(sys.modules["IPython"].get_ipython(), "kernel", None)
-        if kernel is not None:  # a front end with a person allows input; papermill does not
-            if not getattr(kernel, "_allow_stdin", False):
-                return None
-            from tqdm.auto import tqdm as notebook_tqdm
-
-            return notebook_tqdm  # type: ignore[no-any-return]
-    return on(sys.stderr) if sys.stderr.isatty() else None
+    return functools.partial(tqdm, file=file, dynamic_ncols=True, mininterval=0.3)

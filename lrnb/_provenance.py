@@ -1,7 +1,5 @@
 """What produced a result: a hash of the code that decides it, versions, machine, time."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import hashlib
@@ -10,15 +8,19 @@ import inspect
 import io
 import os
 import platform
+import re
 import subprocess
 import textwrap
 import tokenize
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import is_dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+import torch
 
 from lrnb._validation import Registry
 
@@ -49,34 +51,26 @@ def _collect(value: Any, found: dict[str, str], name: str = "") -> None:
     if isinstance(value, (FunctionType, type, ModuleType)):
         module = value.__name__ if isinstance(value, ModuleType) else value.__module__
         key = f"{module}:{getattr(value, '__qualname__', '')}"
-        local = module.startswith("lrnb.") and not module.startswith("lrnb._")
-        if key in found or not local:
+        if key in found or not module.startswith("lrnb.") or module.startswith("lrnb._"):
             return
-        found[key] = _source_of(value)
+        found[key] = "" if isinstance(value, ModuleType) else _source_of(value)
         if isinstance(value, FunctionType):
             _collect_names(value.__code__, value.__globals__, found)
-        members = vars(value).values() if not isinstance(value, FunctionType) else ()
-        for member in members:
+        for member in vars(value).values():
             for part in (member, *(getattr(member, a, None) for a in ("fget", "__func__"))):
                 if isinstance(part, (FunctionType, type)) and part.__module__ == module:
                     _collect(part, found)
         for base in value.__bases__ if isinstance(value, type) else ():
             _collect(base, found)
-    elif isinstance(value, (Registry, ModuleType)):
-        return
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            _collect(item, found, f"{name}.{key}")
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for i, item in enumerate(value):
-            _collect(item, found, f"{name}.{i}")
-    elif hasattr(type(value), "__dataclass_fields__") or type(value).__module__.startswith("lrnb."):
+    elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for part, item in () if isinstance(value, Registry) else items:
+            _collect(item, found, f"{name}.{part}")
+    elif is_dataclass(value) or type(value).__module__.startswith("lrnb."):
         _collect(type(value), found)
-        shown = [
-            f.name for f in getattr(value, "__dataclass_fields__", {}).values() if not f.compare
-        ]
+        fields = getattr(value, "__dataclass_fields__", {})
         for field, item in sorted(getattr(value, "__dict__", {}).items()):
-            if field not in shown:  # (a label, a color: excluded from comparison)
+            if field not in fields or fields[field].compare:  # (a label, a color is not compared)
                 _collect(item, found, f"{name}.{getattr(value, 'name', '')}.{field}")
     elif name and isinstance(value, (bool, int, float, str, type(None))):
         found[name] = repr(value)
@@ -84,15 +78,14 @@ def _collect(value: Any, found: dict[str, str], name: str = "") -> None:
 
 def _collect_names(code: CodeType, scope: Mapping[str, Any], found: dict[str, str]) -> None:
     for name in code.co_names:
-        value = scope.get(name)
-        if name.startswith("lrnb"):  # imported inside the function
-            value = importlib.import_module(name)
-        if isinstance(value, ModuleType) and value.__name__.startswith("lrnb"):
+        imported = name.startswith("lrnb")  # inside the function
+        value = importlib.import_module(name) if imported else scope.get(name)
+        if not isinstance(value, ModuleType):
+            _collect(value, found, f"{scope['__name__']}.{name}" if name in scope else "")
+        elif value.__name__.startswith("lrnb"):
             for attribute in code.co_names:
                 if hasattr(value, attribute):
                     _collect(getattr(value, attribute), found, f"{value.__name__}.{attribute}")
-        elif not isinstance(value, ModuleType):
-            _collect(value, found, f"{scope['__name__']}.{name}" if name in scope else "")
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             _collect_names(constant, scope, found)
@@ -101,25 +94,20 @@ def _collect_names(code: CodeType, scope: Mapping[str, Any], found: dict[str, st
 @functools.cache
 def _source_of(value: Any) -> str:
     """The source without comments, docstrings and whitespace: the same under every Python."""
-    if isinstance(value, ModuleType):
-        return ""
     try:
         text = textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError):
         return ""  # (made by a decorator, as a dataclass's methods are)
-    lines = text.splitlines(keepends=True)
-    cut: list[tuple[tuple[int, int], tuple[int, int]]] = [
-        (token.start, token.end)
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type == tokenize.COMMENT
-    ]
+    lines = text.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column]
     for node in ast.walk(ast.parse(text)):
-        for statement in getattr(node, "body", None) or () if isinstance(node, ast.stmt) else ():
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-                end = statement.end_lineno or statement.lineno
-                cut.append(((statement.lineno, 0), (end, len(lines[end - 1]))))
-    for (row, column), (end_row, end_column) in sorted(cut, reverse=True):
-        lines[row - 1 : end_row] = [lines[row - 1][:column] + lines[end_row - 1][end_column:]]
+        for child in getattr(node, "body", ()) if isinstance(node, ast.stmt) else ():
+            if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+                for row in range(child.lineno - 1, child.end_lineno or child.lineno):
+                    lines[row] = ""
     return "".join("".join(lines).split())
 
 
@@ -132,9 +120,12 @@ def environment() -> dict[str, str]:
 
 def device_name() -> str:
     """The accelerator torch would use, or the processor with its cores."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else _processor()
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    found = info.is_file() and re.search(r"^model name.*?:(.*)", info.read_text(), re.MULTILINE)
+    name = found[1].strip() if found else platform.processor() or platform.machine()
+    return f"{name} ({cores()} cores)"
 
 
 def cores() -> int:
@@ -151,11 +142,7 @@ def version(package: str) -> str:
 
 
 def project_root() -> Path:
-    """The folder of the book: the working directory or the nearest one above with ``_toc.yml``.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """The folder of the book: the working directory or the nearest one above with ``_toc.yml``."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file() and (folder / "notebooks").is_dir():
@@ -171,21 +158,14 @@ def _commit() -> str:
     source = Path(__file__).resolve().parent
     if not (source.parent / ".git").exists():
         return "not a checkout"
+    asked = ("rev-parse --short=10 HEAD", "status --porcelain .")
     try:
-        commit = _git(source, "rev-parse", "--short=10", "HEAD")
-        return f"{commit} with changes" if _git(source, "status", "--porcelain", ".") else commit
+        commit, changes = (
+            subprocess.check_output(
+                ["git", *arguments.split()], cwd=source, text=True, stderr=subprocess.DEVNULL
+            )
+            for arguments in asked
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines: Iterable[str] = info.read_text().splitlines() if info.is_file() else ()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name} ({cores()} cores)"
+    return f"{commit.strip()} with changes" if changes else commit.strip()

@@ -5,8 +5,6 @@ An artefact is a folder ``<root>/<kind>/<key>/`` with ``record.json`` and, if it
 beside its place and moved there when it is complete. Work in progress lies in ``partial/``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json
@@ -14,8 +12,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,17 +23,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lrnb._cost import measured
+from lrnb._cost import peak_mb, reset_peak
 from lrnb._validation import UnknownName
 
-Spec = Mapping[str, Any]
-Artefact = tuple[Mapping[str, Tensor], Mapping[str, Any]]
+Fields = Mapping[str, Any]  # JSON values
+Artefact = tuple[Mapping[str, Tensor], Fields]
 _TENSORS = "tensors.safetensors"
-_KINDS = ("models", "tables", "partial")
 log = logging.getLogger(__name__)
-# artefacts by key: what each is, what it cost; those of this process, and of each one being made
-_used: dict[str, dict[str, Any]] = {}
-_making: list[dict[str, dict[str, Any]]] = [_used]
+# what this process is making, the innermost last, after the process itself: what each used, by key
+# (about, cost), and its seconds, without those of what was made inside it
+_open: list[dict[str, Any]] = [{"uses": {}, "seconds": 0.0}]
 
 
 class Entry(NamedTuple):
@@ -57,7 +54,7 @@ def store_root() -> Path:
     return cache_root() / "store"
 
 
-def key(spec: Spec) -> str:
+def key(spec: Fields) -> str:
     """Hash of a specification; the order of its entries does not matter.
 
     >>> key({"a": 1, "b": 2}) == key({"b": 2, "a": 1})
@@ -68,42 +65,41 @@ def key(spec: Spec) -> str:
 
 
 def get(
-    kind: str, spec: Spec, make: Callable[[], Artefact], about: Mapping[str, Any] | None = None
+    kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields | None = None
 ) -> Artefact:
-    """The tensors and record under a specification; made now, and stored, if there are none.
+    """The tensors and record under a specification; made now, once, if there are none.
 
-    Two processes that ask for the same make it once. Kept with it is what it cost (the last part,
-    if its making was interrupted), what it was made from, and ``about``, for `used`.
+    Kept with it, for `used`: ``about``, what it was made from, and what (the last part of) it cost.
     """
     with lock(spec):
-        stored = _read(kind, spec)
+        stored = find(kind, spec)
         if stored is None:
-            _making.append({})
+            _open.append({"uses": {}, "seconds": 0.0})
+            start = time.perf_counter()
+            reset_peak()
             try:
-                with measured() as cost:
-                    found = make()
+                made = make()
             finally:
-                uses = _making.pop()
-            uses[key(spec)] = dict(about or {}) | asdict(cost)
-            save(kind, spec, *found, uses)
-        else:
-            found, uses = (stored[0], stored[1]["record"]), stored[1].get("uses", {})
-    for open_record in _making:
-        open_record |= uses
-    return found
+                peak, taken = peak_mb(), time.perf_counter() - start
+                work = _open.pop()
+                _open[-1]["seconds"] -= taken
+                reset_peak()
+            cost = {"seconds": work["seconds"] + taken, "peak_mb": peak}
+            work["uses"][key(spec)] = {**(about or {}), **cost}
+            save(kind, spec, *made, work["uses"])
+            stored = *made, work["uses"]
+    for work in _open:
+        work["uses"] |= stored[2]
+    return stored[:2]
 
 
 def used() -> dict[str, dict[str, Any]]:
     """By key, what this process got from the store and what that was made from: about, cost."""
-    return dict(_used)
+    return dict(_open[0]["uses"])
 
 
 def save(
-    kind: str,
-    spec: Spec,
-    tensors: Mapping[str, Tensor],
-    record: Mapping[str, Any],
-    uses: Mapping[str, Any],
+    kind: str, spec: Fields, tensors: Mapping[str, Tensor], record: Fields, uses: Fields
 ) -> None:
     """Store tensors and a JSON record under a specification, replacing what was there."""
     place = _place(kind, spec)
@@ -121,35 +117,26 @@ def save(
         complete.rename(place)
 
 
-def holds(kind: str, spec: Spec) -> bool:
+def holds(kind: str, spec: Fields) -> bool:
     """Whether something is stored under a specification; it is not read."""
     return (_place(kind, spec) / "record.json").is_file()
 
 
-def find(kind: str, spec: Spec) -> Artefact | None:
-    """The tensors and record under a specification; None if there is nothing.
-
-    What is damaged counts as absent, with a warning: it is made again.
-    """
-    stored = _read(kind, spec)
-    return None if stored is None else (stored[0], stored[1]["record"])
-
-
-def _read(kind: str, spec: Spec) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The tensors and all of record.json, or None as `find`."""
+def find(kind: str, spec: Fields) -> tuple[Mapping[str, Tensor], Fields, Fields] | None:
+    """The tensors, record and uses under a specification, or None; what is damaged is absent."""
     place = _place(kind, spec)
     if not place.exists():
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, SafetensorError):
-        content = json.loads((place / "record.json").read_text())
-        if content["sha256"] == _checksum(content["record"], place / _TENSORS):
-            weights = place / _TENSORS
-            return load_file(weights) if weights.is_file() else {}, content
+        content, weights = json.loads((place / "record.json").read_text()), place / _TENSORS
+        if content["sha256"] == _checksum(content["record"], weights):
+            tensors = load_file(weights) if weights.is_file() else {}
+            return tensors, content["record"], content.get("uses", {})
     log.warning("%s is damaged; it is made again", place)
     return None
 
 
-def partial(spec: Spec) -> Path:
+def partial(spec: Fields) -> Path:
     """Folder for work in progress on a specification; created if need be."""
     folder = _place("partial", spec)
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,12 +144,12 @@ def partial(spec: Spec) -> Path:
     return folder
 
 
-def discard_partial(spec: Spec) -> None:
+def discard_partial(spec: Fields) -> None:
     """Remove the work in progress on a specification."""
     shutil.rmtree(_place("partial", spec), ignore_errors=True)
 
 
-def lock(spec: Spec) -> filelock.BaseFileLock:
+def lock(spec: Fields) -> filelock.BaseFileLock:
     """A lock between processes on one specification, for use in a ``with`` block."""
     folder = store_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -172,13 +159,13 @@ def lock(spec: Spec) -> filelock.BaseFileLock:
 def entries() -> list[Entry]:
     """Everything that is stored, by kind and key."""
     found = []
-    for kind in _KINDS:
+    for kind in ("models", "tables", "partial"):
         for folder in sorted((store_root() / kind).glob("[!.]*")):
             try:
                 spec = json.loads((folder / "record.json").read_text())["spec"]
             except (OSError, ValueError, KeyError):
                 spec = {"damaged": True}
-            size = sum(f.stat().st_size for f in folder.iterdir())
+            size = sum(file.stat().st_size for file in folder.iterdir())
             found.append(Entry(kind, folder.name, size, spec))
     return found
 
@@ -195,33 +182,35 @@ def remove(prefix: str) -> list[Entry]:
     return chosen
 
 
-def write_tensors(
-    file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write a safetensors file atomically: it appears complete or not at all."""
+@contextlib.contextmanager
+def replacing(file: Path) -> Generator[Path, None, None]:
+    """A path to write to that takes the place of ``file`` at the end: complete or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, scratch, metadata=dict(metadata) if metadata else None)
+    yield scratch
     os.replace(scratch, file)
+
+
+def write_tensors(
+    file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file, complete or not at all."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(file) as scratch:
+        save_file(contiguous, scratch, metadata)
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file atomically, with the folders above it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    scratch.write_text(text, encoding="utf-8")
-    os.replace(scratch, file)
+    """Write a text file, complete or not at all."""
+    with replacing(file) as scratch:
+        scratch.write_text(text, encoding="utf-8")
 
 
-def _place(kind: str, spec: Spec) -> Path:
+def _place(kind: str, spec: Fields) -> Path:
     return store_root() / kind / key(spec)
 
 
-def _checksum(record: Mapping[str, Any], weights: Path) -> str:
+def _checksum(record: Fields, weights: Path) -> str:
     seen = json.loads(json.dumps(record))  # as a reader will see it
-    digest = hashlib.sha256(json.dumps(seen, sort_keys=True).encode())
-    if weights.is_file():
-        with weights.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
+    stored = weights.read_bytes() if weights.is_file() else b""
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode() + stored).hexdigest()

@@ -1,7 +1,5 @@
 """Checks of arguments: every error names the argument, what is accepted and what was given."""
 
-from __future__ import annotations
-
 import difflib
 import operator
 from collections.abc import Iterable
@@ -20,8 +18,7 @@ class UnknownName(ValueError, LookupError):
 class Registry(dict[str, T]):
     """Entries by name, in the order in which they are shown; an unknown name is an error.
 
-    >>> norms = Registry("norm", {"l2": "L2", "linf": "L∞"})
-    >>> norms["l_2"]
+    >>> Registry("norm", {"l2": "L2", "linf": "L∞"})["l_2"]
     Traceback (most recent call last):
     lrnb._validation.UnknownName: norm must be one of l2, linf, got 'l_2'; did you mean 'l2'?
     """
@@ -31,8 +28,7 @@ class Registry(dict[str, T]):
         self.argument = argument
 
     def __missing__(self, name: str) -> T:
-        check_name(self.argument, name, self)
-        raise AssertionError
+        return self[check_name(self.argument, name, self)]  # (raises)
 
     def add(self, name: str, entry: T) -> None:
         """Add an entry under a new name."""
@@ -76,11 +72,9 @@ def check_tensor(
         raise ValueError(f"{argument} must be a floating-point tensor, got {kind}")
     if given.numel() == 0 or (given.ndim < min_ndim if ndim is None else given.ndim != ndim):
         axes = f"{min_ndim} or more axes" if ndim is None else f"{ndim} axes"
-        raise ValueError(
-            f"{argument} must be a non-empty tensor of {axes}, got shape {tuple(given.shape)}"
-        )
-    if not bool(torch.isfinite(given).all()):
-        bad = int((~torch.isfinite(given)).sum())
+        got = f"got shape {tuple(given.shape)}"
+        raise ValueError(f"{argument} must be a non-empty tensor of {axes}, {got}")
+    if bad := int((~torch.isfinite(given)).sum()):
         raise ValueError(f"{argument} must be finite, got {bad} values that are NaN or infinite")
     return given
 
@@ -88,6 +82,5 @@ def check_tensor(
 def check_same_shape(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
     """Raise ValueError unless both tensors have the same shape."""
     if a.shape != b.shape:
-        raise ValueError(
-            f"{name_b} must have the shape of {name_a}, {tuple(a.shape)}, got {tuple(b.shape)}"
-        )
+        shapes = f"{tuple(a.shape)}, got {tuple(b.shape)}"
+        raise ValueError(f"{name_b} must have the shape of {name_a}, {shapes}")

@@ -3,42 +3,37 @@
 What needs torch is imported by the command that uses it, so that help does not wait for it.
 """
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from lrnb import __version__
 
-if TYPE_CHECKING:
-    from lrnb._store import Entry
+Names = list[str]
 
 
-def _split(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> list[str]:
-    return [part for value in given for part in value.replace(",", " ").split()]
+def _listed(flag: str, metavar: str, text: str, kind: type = str) -> Callable[..., Any]:
+    """An option of several values, given with commas or by repeating it."""
 
+    def split(context: click.Context, parameter: click.Parameter, given: Names) -> list[Any]:
+        parts = [part for value in given for part in value.replace(",", " ").split()]
+        if kind is int and not all(part.isdecimal() for part in parts):
+            raise click.BadParameter(f"must be integers, got {', '.join(parts)}")
+        return [kind(part) for part in parts]
 
-def _integers(
-    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
-) -> list[int]:
-    parts = _split(context, parameter, given)
-    if not all(part.isdecimal() for part in parts):
-        raise click.BadParameter(f"must be integers, got {', '.join(parts)}")
-    return [int(part) for part in parts]
+    return click.option(flag, multiple=True, callback=split, metavar=metavar, help=text)
 
 
 _profile = click.option("--profile", default="quick", show_default=True, metavar="NAME",
                         help="smoke, quick, standard or paper: how big.")  # fmt: skip
-_datasets = click.option("--datasets", multiple=True, callback=_split, metavar="NAME[,NAME…]",
-                         help="By default the profile's own; `lrnb doctor` lists all.")  # fmt: skip
-_seeds = click.option("--seeds", multiple=True, callback=_integers, metavar="K[,K…]",
-                      help="By default the profile's own.")  # fmt: skip
-_chapters = click.option("--chapters", multiple=True, callback=_split, metavar="NN[,NN…]",
-                         help="Beginnings of chapter names; by default all.")  # fmt: skip
+_all_datasets = "By default the profile's own; `lrnb doctor` lists all."
+_datasets = _listed("--datasets", "NAME[,NAME…]", _all_datasets)
+_seeds = _listed("--seeds", "K[,K…]", "By default the profile's own.", int)
+_chapters = _listed("--chapters", "NN[,NN…]", "Beginnings of chapter names; by default all.")
 
 
 class _Commands(click.Group):
@@ -59,9 +54,7 @@ class _Commands(click.Group):
 def main() -> None:
     """Adversarial robustness of autoencoders in the latent space: run, build and check the book.
 
-    \b
-    Example: run everything on embedded data, then build the book
-      lrnb run --profile quick && lrnb build --profile quick
+    Example: lrnb run --profile quick && lrnb build --profile quick
     """
     for name in ("LRNB_DATA", "LRNB_HOME", "TORCH_HOME"):
         if os.environ.get(name):  # notebooks run in another folder
@@ -73,21 +66,14 @@ def main() -> None:
 @_datasets
 @_seeds
 @_chapters
-@click.option(
-    "--in-place",
-    is_flag=True,
-    help="Put the outputs into the tracked notebooks and results/ as well.",
-)
-def run(
-    profile: str, datasets: list[str], seeds: list[int], chapters: list[str], in_place: bool
-) -> None:
+@click.option("--in-place", is_flag=True,
+              help="Put the outputs into the tracked notebooks and results/ as well.")  # fmt: skip
+def run(profile: str, datasets: Names, seeds: list[int], chapters: Names, in_place: bool) -> None:
     """Execute chapters with papermill into _build/PROFILE/; the tracked notebooks stay as they are.
 
     A run that was stopped goes on where it was: finished models and attacks are in the store.
 
-    \b
-    Example: the first two chapters on MNIST and FashionMNIST
-      lrnb run --datasets mnist,fashion_mnist --chapters 01,02
+    Example: lrnb run --datasets mnist,fashion_mnist --chapters 01,02
     """
     from lrnb._provenance import project_root
     from lrnb.publish import run as book
@@ -114,7 +100,7 @@ def compare(profile: str, keep: bool) -> None:
       lrnb compare --profile standard
     """
     from lrnb import _provenance, _store
-    from lrnb.publish.comparison import compare_runs
+    from lrnb.publish.tables import compare_runs
 
     root = _provenance.project_root()
     again = root / "_build" / profile / "results" / profile
@@ -128,14 +114,13 @@ def compare(profile: str, keep: bool) -> None:
 
 
 @main.command()
-@click.option("--profile", default=None, metavar="NAME",
-              help="Build the book of this profile's run; without it, the committed one.")  # fmt: skip
+@click.option(
+    "--profile", metavar="NAME", help="Build this profile's run; without it, the committed book."
+)
 def build(profile: str | None) -> None:
     """Build the book's HTML with warnings as errors, and say where to open it.
 
-    \b
-    Example: the book of the last quick run
-      lrnb build --profile quick
+    Example: lrnb build --profile quick
     """
     from lrnb._provenance import project_root
     from lrnb.models import get_profile
@@ -147,52 +132,41 @@ def build(profile: str | None) -> None:
     click.echo(f"The book is built. Open {builder.build(source).as_uri()}")
 
 
-@main.command("validate")
+@main.command()
 @_chapters
-def _validate(chapters: list[str]) -> None:
+def validate(chapters: Names) -> None:
     """Run the chapters at smoke scale under nbval: the facts they print must be those stored.
 
-    \b
-    Example: one chapter
-      lrnb validate --chapters 02
+    Example: lrnb validate --chapters 02
     """
     from lrnb._provenance import project_root
-    from lrnb.publish.build import validate
+    from lrnb.publish import build as builder
 
-    click.echo(validate(project_root(), chapters))
+    click.echo(builder.validate(project_root(), chapters))
 
 
 @main.command()
 @_profile
 @_datasets
 @_seeds
-@click.option("--families", multiple=True, callback=_split, metavar="NAME[,NAME…]",
-              help="By default all.")  # fmt: skip
+@_listed("--families", "NAME[,NAME…]", "By default all.")
 @click.option("--beta", default=1.0, show_default=True, help="Weight of the regularizer.")
-@click.option("--jobs", type=int, default=None, help="Models at once; by default one per core.")
+@click.option("--jobs", type=int, help="Models at once; by default one per core.")
 def train(
-    profile: str,
-    datasets: list[str],
-    seeds: list[int],
-    families: list[str],
-    beta: float,
-    jobs: int | None,
+    profile: str, datasets: Names, seeds: list[int], families: Names, beta: float, jobs: int | None
 ) -> None:
     """Train models into the store, except those that are there; a stopped training goes on.
 
-    \b
-    Example: two families on MNIST, three seeds
-      lrnb train --datasets mnist --families vae,ae --seeds 0,1,2
+    Example: lrnb train --datasets mnist --families vae,ae --seeds 0,1,2
     """
-    from lrnb import _progress, _store
-    from lrnb.models import FAMILIES, get_profile, recipes, train_all
+    from lrnb import _progress, _store, models
 
-    size = get_profile(profile)
-    chosen = recipes(
-        datasets or size.datasets, families or FAMILIES, seeds or size.seeds, beta=beta
+    size = models.get_profile(profile)
+    chosen = models.recipes(
+        datasets or size.datasets, families or models.FAMILIES, seeds or size.seeds, beta=beta
     )
     with _progress.share_terminal():
-        train_all(chosen, profile, jobs=jobs)
+        models.train_all(chosen, profile, jobs=jobs)
     click.echo(f"{len(chosen)} models are in the store, {_store.store_root()}")
 
 
@@ -202,9 +176,7 @@ def train(
 def fetch(names: tuple[str, ...], net: str) -> None:
     """Download data sets, or the weights of LPIPS (name it "lpips").
 
-    \b
-    Example: MNIST and the perceptual metric
-      lrnb fetch mnist lpips
+    Example: lrnb fetch mnist lpips
     """
     from lrnb import data
     from lrnb._validation import check_name
@@ -213,15 +185,16 @@ def fetch(names: tuple[str, ...], net: str) -> None:
     for name in names:
         check_name("names", name, [*data.DATASETS, "lpips"])
     check_name("net", net, BACKBONES)
+    images = data.data_root() / "celeba" / "img_align_celeba"
+    hints = {
+        "lpips": f"Put torchvision's file {BACKBONES[net]} into $TORCH_HOME/hub/checkpoints.",
+        "celeba": f"Its host limits downloads: put the aligned images into {images}, "
+        "the lists beside that folder.",
+    }
     for name in names:
         try:
             place = fetch_lpips(net) if name == "lpips" else data.fetch(name)
         except (OSError, RuntimeError) as error:
-            hints = {
-                "lpips": f"Put torchvision's file {BACKBONES[net]} into $TORCH_HOME/hub/checkpoints.",
-                "celeba": "Its host limits downloads: put the aligned images into "
-                f"{data.data_root() / 'celeba' / 'img_align_celeba'}, the lists beside that folder.",
-            }
             hint = hints.get(name, "Set LRNB_DATA to a folder that holds it.")
             raise click.ClickException(f"{name} was not downloaded: {error}\n{hint}") from error
         embedded = name in data.DATASETS and data.DATASETS[name].files is None
@@ -229,22 +202,21 @@ def fetch(names: tuple[str, ...], net: str) -> None:
 
 
 @main.command()
-@click.option("--release", is_flag=True,
-              help="Fail unless the book can be published: address set, outputs of this code.")  # fmt: skip
+@click.option(
+    "--release", is_flag=True, help="Fail unless the address is set and outputs are of this code."
+)
 def doctor(release: bool) -> None:
     """Report what is installed, which device, data and weights were found, and what is missing.
 
-    \b
-    Example:
-      lrnb doctor
+    Example: lrnb doctor
     """
     from lrnb.publish.doctor import findings
 
-    found = list(findings())
-    for good, subject, text, remedy, _ in found:
-        line = f"{'ok' if good else '--'}  {subject:15} {text}"
-        click.echo(line if good else f"{line}: {remedy}")
-    if release and not all(good for good, *_, of_book in found if of_book):
+    ready = True
+    for good, subject, text, remedy, of_book in findings():
+        click.echo(f"ok  {subject:15} {text}" if good else f"--  {subject:15} {text}: {remedy}")
+        ready &= good or not of_book
+    if release and not ready:
         raise click.ClickException("the book cannot be published yet, see above")
 
 
@@ -253,10 +225,7 @@ def doctor(release: bool) -> None:
 def models(context: click.Context) -> None:
     """List what the store holds, with sizes; or remove from it.
 
-    \b
-    Example: list, then remove what begins with 3f2a
-      lrnb models
-      lrnb models remove 3f2a
+    Example: lrnb models; lrnb models remove 3f2a
     """
     if context.invoked_subcommand:
         return
@@ -264,36 +233,34 @@ def models(context: click.Context) -> None:
 
     held = _store.entries()
     for entry in held:
-        click.echo(f"{entry.key}  {entry.kind:7} {entry.size / 1e6:7.2f} MB  {_name(entry)}")
+        size = f"{entry.size / 1e6:7.2f} MB"
+        click.echo(f"{entry.key}  {entry.kind:7} {size}  {_name(entry.spec)}")
     total = sum(entry.size for entry in held) / 1e6
     click.echo(f"{len(held)} artefacts, {total:.1f} MB, in {_store.store_root()}")
 
 
 @models.command()
-@click.argument("prefix", required=False)
+@click.argument("prefix", default="")
 @click.option("--all", "everything", is_flag=True, help="Remove everything.")
-def remove(prefix: str | None, everything: bool) -> None:
+def remove(prefix: str, everything: bool) -> None:
     """Remove the artefacts whose key begins with PREFIX.
 
-    \b
-    Example:
-      lrnb models remove 3f2a
+    Example: lrnb models remove 3f2a
     """
     if everything == bool(prefix):
         raise click.UsageError("name either a PREFIX or --all")
     from lrnb import _store
 
-    keys = [entry.key for entry in _store.entries()] if everything else [str(prefix)]
+    keys = [entry.key for entry in _store.entries()] if everything else [prefix]
     for gone in (entry for key in keys for entry in _store.remove(key)):
-        click.echo(f"removed {gone.key}  {_name(gone)}")
+        click.echo(f"removed {gone.key}  {_name(gone.spec)}")
 
 
-def _name(entry: Entry) -> str:
+def _name(spec: dict[str, Any]) -> str:
     from lrnb.models import Recipe
 
-    if "damaged" in entry.spec:
+    if "damaged" in spec:
         return "damaged: remove it"
-    model = entry.spec.get("model", entry.spec)
-    size, table = model["size"], f"{entry.spec['table']}: " if "table" in entry.spec else ""
-    scale = f"{size.get('n_train') or 'all'} images × {size['epochs']} epochs"
+    model, table = spec.get("model", spec), f"{spec['table']}: " if "table" in spec else ""
+    scale = f"{model['size'].get('n_train') or 'all'} images × {model['size']['epochs']} epochs"
     return f"{table}{Recipe(**model['recipe'])} ({scale})"

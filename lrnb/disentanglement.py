@@ -2,10 +2,7 @@
 
 import warnings
 
-from lrnb.metrics.disentanglement import DCI, dci, factor_vae, mig, modularity, sap
+from lrnb.metrics.disentanglement import DCI, dci, factor_vae, mig, modularity, sap  # noqa: F401
 
-__all__ = ["DCI", "dci", "factor_vae", "mig", "modularity", "sap"]
-
-warnings.warn(
-    "lrnb.disentanglement is now lrnb.metrics.disentanglement", DeprecationWarning, stacklevel=2
-)
+_NOW = "lrnb.disentanglement is now lrnb.metrics.disentanglement"
+warnings.warn(_NOW, DeprecationWarning, stacklevel=2)

@@ -8,14 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+import golden
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from lrnb.cli import main
 from lrnb.publish import build, run, staleness
-from lrnb.publish.display import glue
+from lrnb.publish.pages import glue
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = run.chapters(ROOT)
@@ -56,6 +58,16 @@ def test_every_chapter_ran_and_saved_its_table(built):
         assert all(c.get("execution_count") for c in notebook.cells if c.cell_type == "code")
         assert len(pd.read_csv(built / "results" / "smoke" / f"{chapter.stem}.csv"))
         assert (built / "results" / "smoke" / f"{chapter.stem}.json").is_file()
+
+
+def test_the_run_reproduces_the_golden_numbers(built):
+    known = ["table", "group", "column"]
+    found = golden.means(built / "results" / "smoke")
+    both = pd.read_csv(golden.FILE).merge(found, on=known, how="outer", suffixes=("", "_now"))
+    near = np.isclose(
+        both["value_now"], both["value"], rtol=golden.RELATIVE, atol=golden.ABSOLUTE, equal_nan=True
+    )
+    assert near.all(), both[~near].to_string()
 
 
 def test_no_output_holds_an_error_a_warning_or_progress(built):
@@ -243,10 +255,25 @@ def test_staging_follows_newer_sources_and_keeps_newer_runs(tmp_path):
     assert staged.read_text() == "new"
 
 
-def test_the_facts_in_the_committed_notebooks_hold_at_smoke_scale(built, home, monkeypatch):
+def facts(notebook):
+    """What the cells that nbval checks have printed."""
+    return [
+        [output.get("text") for output in cell.outputs]
+        for cell in nbformat.read(notebook, as_version=4).cells
+        if cell.cell_type == "code" and "NBVAL_CHECK_OUTPUT" in cell.source
+    ]
+
+
+def test_the_facts_in_the_committed_notebooks_hold_at_smoke_scale(built):
+    for chapter in CHAPTERS:
+        committed = facts(chapter)
+        assert committed and facts(built / "notebooks" / chapter.name) == committed, chapter.name
+
+
+def test_nbval_passes_on_a_chapter(built, home, monkeypatch):
     # what this very code computed for the built chapters is not computed again
     monkeypatch.setenv("LRNB_HOME", str(home))
-    assert "passed" in build.validate(ROOT)
+    assert "passed" in build.validate(ROOT, ["02"])
 
 
 def test_validation_notices_a_broken_attack(tmp_path, monkeypatch):

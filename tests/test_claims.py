@@ -10,7 +10,7 @@ import pytest
 
 from lrnb import claims
 from lrnb.claims import CLAIMS, judge, ledger, sensitivity, tally, verdict
-from lrnb.claims.verdicts import NOT, PARTLY, REPRODUCED, SMALL
+from lrnb.claims.verdicts import NOT, PARTLY, REPRODUCED, UNDECIDED
 from lrnb.publish.pages import verdict_sentence as sentence
 
 SEEDS = range(3)
@@ -160,7 +160,7 @@ def test_there_are_tables_for_every_claim():
         (("open", "yes"), PARTLY),
         (("no", "no"), NOT),
         (("no", "open"), NOT),
-        (("open", "open"), SMALL),
+        (("open", "open"), UNDECIDED),
     ],
 )
 def test_every_rule_gives_every_outcome(name, kinds, expected):
@@ -180,18 +180,18 @@ def test_a_claim_and_its_control_are_judged_apart(name):
     (effect, _), (_, control) = effects(claim, ("yes", "yes")), effects(claim, ("no", "no"))
     judged = judge(claim, MADE[name](effect, control), decides=True)
     assert (verdict(judged), verdict(judged, "control")) == (REPRODUCED, NOT)
-    assert "Under the control it does not hold" in sentence(claim, judged)
+    assert "Under the control: not reproduced" in sentence(claim, judged)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_small_run_decides_nothing(name):
     claim = CLAIMS[name]
     tables = MADE[name](*effects(claim, ("yes", "yes")))
-    assert verdict(judge(claim, tables, decides=False)) == SMALL
+    assert verdict(judge(claim, tables, decides=False)) == UNDECIDED
     for fewer in ([0], [0, 1]):
         few = {k: t[t["seed"].isin(fewer)] for k, t in tables.items()}
         judged = judge(claim, few, decides=True)
-        assert verdict(judged) == verdict(judged, "control") == SMALL
+        assert verdict(judged) == verdict(judged, "control") == UNDECIDED
 
 
 @pytest.mark.parametrize("name", CLAIMS)
@@ -203,7 +203,7 @@ def test_other_thresholds_give_the_verdicts_that_are_said_of_them(name):
     for least, expected in (
         (weakest - 0.02, {REPRODUCED}),
         ((weakest + strongest) / 2, {PARTLY}),
-        (strongest + 0.02, {NOT, SMALL}),
+        (strongest + 0.02, {NOT, UNDECIDED}),
     ):
         assert verdict(judge(replace(claim, threshold=least), tables, decides=True)) in expected
     small = judge(claim, tables, decides=False)
@@ -215,7 +215,7 @@ def test_a_missing_table_is_named():
         judge(CLAIMS["steered"], {}, decides=True)
 
 
-@pytest.mark.parametrize(("profile", "found"), [("paper", REPRODUCED), ("quick", SMALL)])
+@pytest.mark.parametrize(("profile", "found"), [("paper", REPRODUCED), ("quick", UNDECIDED)])
 def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
     tables = MADE["steered"](*effects(CLAIMS["steered"], ("yes", "yes")))
     for file, table in tables.items():

@@ -1,7 +1,8 @@
 """Each notebook alone in an empty folder, as on Colab: its setup cell installs lrnb, torch stays.
 
 `make colab` sets up `.colab`, an environment with the versions of Colab's runtime as far as they
-can be had for the Python of this machine, and runs these tests.
+can be had for the Python of this machine, and runs these tests; `make test` leaves all but the first
+two chapters out.
 """
 
 import subprocess
@@ -54,7 +55,21 @@ def runtime(tmp_path):
     return python, own
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda p: p.stem)
+def test_chapters_differ_in_their_imports_alone_when_they_set_up():
+    setups = {
+        tuple(line.strip() for line in cell.source.splitlines() if "%pip" in line)
+        for chapter in CHAPTERS
+        for cell in nbformat.read(chapter, as_version=4).cells
+        if "%pip" in cell.source
+    }
+    assert len(setups) == 1
+
+
+@pytest.mark.parametrize(
+    "chapter",
+    [*CHAPTERS[:2], *(pytest.param(c, marks=pytest.mark.thorough) for c in CHAPTERS[2:])],
+    ids=lambda p: p.stem,
+)
 def test_notebook_runs_alone(chapter, runtime, wheel, store, tmp_path, monkeypatch):
     python, site = runtime
     before = {entry.name for entry in site.iterdir()}

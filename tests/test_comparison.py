@@ -5,8 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from lrnb.publish.comparison import compare_runs
-from lrnb.publish.tables import save
+from lrnb.publish.tables import compare_runs, save
 
 
 @pytest.fixture

@@ -433,8 +433,7 @@ def test_too_few_columns(score, argument):
     ("score", "argument", "value"),
     [
         (dci, "trees", 0), (dci, "trees", 1.5), (dci, "seed", -1), (factor_vae, "train_votes", 0),
-        (factor_vae, "eval_votes", 0), (factor_vae, "batch_size", 1),
-        (factor_vae, "batch_size", True), (factor_vae, "seed", None),
+        (factor_vae, "eval_votes", 0), (factor_vae, "eval_votes", True), (factor_vae, "seed", None),
     ],
 )  # fmt: skip
 def test_bad_keywords(score, argument, value):

@@ -8,7 +8,7 @@ import torch
 
 from lrnb.models import PROFILES, Recipe, eps_grid
 from lrnb.studies import latent_shift
-from lrnb.studies.latent_shift import classifier_accuracy, even_share, top_share
+from lrnb.studies.latent_shift import classifier_accuracy, top_share
 
 TINY = replace(
     PROFILES["smoke"], n_train=256, n_test=16, width=4, n_attack=12, eps_count=2, steps=4, epochs=8
@@ -55,9 +55,9 @@ def test_share_of_the_active_dimensions_is_rounded_up():
     delta = torch.tensor([[3.0, 1.0, 1.0, 1.0, 2.0, 7.0]])
     active = torch.tensor([True] * 5 + [False])  # ⌈5/4⌉ = 2 dimensions: 9 + 4 of 16
     assert top_share(delta, active) == pytest.approx(13 / 16)
-    assert top_share(torch.ones(3, 6), active) == pytest.approx(even_share(active)) == 2 / 5
+    assert top_share(torch.ones(3, 6), active) == pytest.approx(2 / 5)
     none = torch.zeros(6, dtype=torch.bool)
-    assert math.isnan(top_share(delta, none)) and math.isnan(even_share(none))
+    assert math.isnan(top_share(delta, none))
 
 
 def test_table_of_a_real_attack():

@@ -1,5 +1,6 @@
 """Each term of the losses against a closed form or an independent computation."""
 
+import functools
 import itertools
 import math
 
@@ -17,6 +18,31 @@ from lrnb.models.training import TrainingSettings, batch_losses
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+def _mmd_of_shifted_gaussians(d=2, shift=2.0):
+    """MMD² of N(μ, I) and N(0, I), ‖μ‖² = shift: half of a squared distance is (noncentral) χ²."""
+    found = 0.0
+    for c in (0.1, 0.2, 0.5, 1, 2, 5, 10):
+        kernel = functools.partial(lambda half, scale: scale / (scale + 2 * half), scale=2 * d * c)
+        found += 2 * (stats.chi2(d).expect(kernel) - stats.ncx2(d, shift / 2).expect(kernel))
+    return found
+
+
+# each family's penalty where all posteriors are N((1, 1), I): a new family needs its row
+PENALTIES = {
+    "ae": 0.0, "vae": 1.0, "tcvae": 1.0, "vae_adv": 1.0, "dae_kl": 10.0, "dae_swt": 100.0,
+    "dae_mmd": 100 * _mmd_of_shifted_gaussians(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_penalties_of_a_shifted_gaussian(family, generator):
+    posterior = Posterior(torch.ones(1000, 2), torch.zeros(1000, 2))
+    batch = Batch(posterior.sample(generator), posterior, 10_000, generator)
+    penalty = FAMILIES[family].penalty
+    assert penalty(batch, 1.0).item() == pytest.approx(PENALTIES[family], rel=0.15, abs=1e-6)
+    assert penalty(batch, 0.0).item() <= penalty(batch, 1.0).item()
 
 
 def test_kl_equals_torchs(generator):

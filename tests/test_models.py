@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lrnb.models import Autoencoder, Posterior, encode
-from lrnb.models.fused import fused
+from lrnb.models.autoencoder import fused
 
 
 @pytest.mark.parametrize("shape", [(1, 32, 32), (3, 64, 64)])

@@ -73,8 +73,11 @@ def test_a_verdict_is_shown_with_its_control_and_its_effects_are_glued(shown):
     texts, glued = shown
     pages.show_verdicts(["apart"], {f"{CHAPTER}-shift": shifts()}, "standard")
     (text,) = texts
-    assert "✓ **Adversarial codes differ from clean ones: reproduced.** MNIST 0.91" in text
-    assert "✓ Under the control it holds: MNIST 0.40" in text
+    assert "✓ **Adversarial codes differ from clean ones: reproduced.** *share of" in text
+    assert "must exceed 0.6*: MNIST 0.91 [0.89, 0.93] (holds); CelebA 0.91" in text
+    assert (
+        "✓ Under the control: reproduced. *" in text and "MNIST 0.40 [0.40, 0.40] (holds)" in text
+    )
     assert set(glued) == {"effect_apart", "control_effect_apart"}
 
 

@@ -54,7 +54,7 @@ HISTORY = [{"epoch": e, "reconstruction": 3 / e, "validation": 2 / e} for e in (
 # function, what it is given, options; panels, what is written in the first one or its legend
 FIGURES = [
     ("damage_curves", table("damage", norm="l2", scale="raw", **EPS, **KIND, **METRICS, **SEEDS), {}, 6, "attack"),
-    ("distance_curves", table("distance noise start floor", norm="l2", **EPS, **METRICS, **SEEDS), {}, 6, "target itself"),
+    ("distance_curves", table("distance noise start floor", norm="l2", **EPS, **METRICS, **SEEDS), {}, 6, "target's reconstruction"),
     ("family_curves", table("damage", norm="linf", **FAMILY, **SCALE, **EPS, **KIND, **METRICS, **SEEDS), {}, 4, "AE"),
     ("training_curves", forms(), {"values": {"a": "A", "lpips": "B"}}, 4, "max–min"),
     ("sweep_curves", table(SWEEP, **SWEPT, **SEEDS), {}, 8, "β-VAE"),

@@ -16,7 +16,7 @@ TENSORS = {"weight": torch.arange(6.0).view(2, 3)}
 def test_round_trip():
     assert store.find("models", SPEC) is None and not store.holds("models", SPEC)
     store.save("models", SPEC, TENSORS, {"note": "x"}, {})
-    tensors, record = store.find("models", SPEC)
+    tensors, record, _ = store.find("models", SPEC)
     assert torch.equal(tensors["weight"], TENSORS["weight"]) and record == {"note": "x"}
     assert store.holds("models", SPEC)
     assert store.find("models", {**SPEC, "a": 2}) is None
@@ -25,7 +25,7 @@ def test_round_trip():
 def test_an_artefact_may_have_no_tensors():
     record = {"rows": [{"a": 1.5, "b": float("inf"), "c": None}]}
     store.save("tables", SPEC, {}, record, {})
-    assert store.find("tables", SPEC) == ({}, record)
+    assert store.find("tables", SPEC)[:2] == ({}, record)
 
 
 def test_save_replaces():
@@ -137,7 +137,7 @@ def test_what_was_made_from_others_keeps_what_they_cost():
     inner, outer = {"inner": 1}, {"outer": 1}
 
     def make():
-        store.get("models", inner, lambda: (TENSORS, {}), {"what": "vae"})
+        store.get("models", inner, lambda: (time.sleep(0.3), (TENSORS, {}))[1], {"what": "vae"})
         return {}, {"rows": []}
 
     store.get("tables", outer, make, {"what": "clean"})
@@ -145,6 +145,8 @@ def test_what_was_made_from_others_keeps_what_they_cost():
     content = (store.store_root() / "tables" / store.key(outer) / "record.json").read_text()
     uses = json.loads(content)["uses"]
     assert {use["what"] for use in uses.values()} == {"vae", "clean"}
+    # what was made inside it is not counted twice
+    assert uses[store.key(inner)]["seconds"] >= 0.3 > uses[store.key(outer)]["seconds"] >= 0
 
 
 def test_what_fails_to_be_made_leaves_nothing():

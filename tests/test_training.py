@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lrnb._store import write_tensors
 from lrnb.attacks import attack
 from lrnb.data import load_data
 from lrnb.models import FAMILIES, Autoencoder, training
@@ -45,18 +44,18 @@ def test_resumed_equals_uninterrupted_bit_for_bit(family, after, images, tmp_pat
     complete = fresh(family)
     expected = train(complete, images, settings(family))
 
-    checkpoint, saved = tmp_path / "checkpoint.safetensors", []
+    checkpoint, saved, save = tmp_path / "checkpoint.pt", [], training._save_checkpoint
 
-    def write_then_die(file, *args):
-        write_tensors(file, *args)
+    def save_then_die(*args):
+        save(*args)
         saved.append(1)
         if len(saved) == after:
             raise Killed
 
-    monkeypatch.setattr(training, "write_tensors", write_then_die)
+    monkeypatch.setattr(training, "_save_checkpoint", save_then_die)
     with pytest.raises(Killed):
         train(fresh(family), images, settings(family), checkpoint=checkpoint)
-    monkeypatch.setattr(training, "write_tensors", write_tensors)
+    monkeypatch.setattr(training, "_save_checkpoint", save)
 
     torch.manual_seed(99)  # a new process has another global state
     resumed = fresh(family)
@@ -72,7 +71,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(family, after, images, tmp_pat
 
 
 def test_a_finished_checkpoint_is_not_trained_further(images, tmp_path):
-    checkpoint = tmp_path / "c.safetensors"
+    checkpoint = tmp_path / "c.pt"
     first, second = fresh(), fresh()
     train(first, images, settings(), checkpoint=checkpoint)
     train(second, images, settings(), checkpoint=checkpoint)
@@ -82,7 +81,7 @@ def test_a_finished_checkpoint_is_not_trained_further(images, tmp_path):
 
 
 def test_a_damaged_checkpoint_is_not_resumed_from(images, tmp_path, caplog):
-    checkpoint = tmp_path / "c.safetensors"
+    checkpoint = tmp_path / "c.pt"
     checkpoint.write_bytes(b"\xff" * 100)
     model = fresh()
     assert len(train(model, images, settings(epochs=1), checkpoint=checkpoint)) == 1

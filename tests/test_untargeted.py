@@ -34,7 +34,7 @@ def test_untargeted_table_holds_the_attacks_own_damage():
 
 
 def test_spread_scale_multiplies_the_radius():
-    table = untargeted.table([VAE], TINY, scales=["spread"])
+    table = untargeted.table([VAE], TINY).query("scale == 'spread'")
     spread = clean.table([VAE], TINY)["spread"].item()
     assert (table["radius"] / table["eps"]).to_numpy() == pytest.approx(spread, rel=1e-5)
 
@@ -87,7 +87,7 @@ def test_clean_table_agrees_with_a_direct_computation():
 
 def test_without_lpips_its_rows_are_not_a_number(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    table = untargeted.table([VAE], TINY, scales=["raw"])
+    table = untargeted.table([VAE], TINY).query("scale == 'raw'")
     assert table[table.metric == "lpips"]["damage"].isna().all()
     assert table[table.metric != "lpips"]["damage"].notna().all()
     assert aaddc_table(table).set_index("metric").loc["lpips", "aaddc"].isna().all()

@@ -1,9 +1,4 @@
-"""The balls that bound a perturbation, one class a norm, and noise of a given length.
-
-All take perturbations [B, …]; the norm is over all entries of one sample.
-"""
-
-from __future__ import annotations
+"""The balls that bound a perturbation, one class a norm, and noise of a given length."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,25 +12,20 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class Ball(Protocol):
-    """What an attack needs to know of a norm."""
+    """What an attack needs to know of a norm, over all entries of each sample of δ [B, …].
+
+    `project` gives the nearest point of the ball of radius ε [B]; `steepest`, the step of norm 1
+    along which a gradient rises most, or 0; random points [R, N, …] are uniform in R·N unit balls.
+    """
 
     name: str
     label: str
 
-    def length(self, delta: Tensor) -> Tensor:
-        """The norm of each perturbation, [B, …] → [B]."""
-
-    def project(self, delta: Tensor, eps: Tensor) -> Tensor:
-        """The nearest point of the ball: δ [B, …] into radius ε [B]."""
-
-    def steepest(self, gradient: Tensor) -> Tensor:
-        """The step of norm 1 along which a gradient [B, …] rises most; 0 where it is 0."""
-
-    def random_in_ball(self, shape: Sequence[int], *, seed: int) -> Tensor:
-        """Points uniform in the unit ball, [R, N, …]: one ball for each of the first two axes."""
-
-    def random_on_sphere(self, shape: Sequence[int], *, seed: int) -> Tensor:
-        """Points of norm 1, [R, N, …], uniform on the surface of the unit ball."""
+    def length(self, delta: Tensor) -> Tensor: ...
+    def project(self, delta: Tensor, eps: Tensor) -> Tensor: ...
+    def steepest(self, gradient: Tensor) -> Tensor: ...
+    def random_in_ball(self, shape: Sequence[int], *, seed: int) -> Tensor: ...
+    def random_on_sphere(self, shape: Sequence[int], *, seed: int) -> Tensor: ...
 
 
 class L2Ball:
@@ -63,13 +53,14 @@ class L2Ball:
 
     def random_in_ball(self, shape: Sequence[int], *, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
-        direction = _direction(shape, generator)
-        size = direction[0, 0].numel()
-        radius = torch.rand(tuple(shape[:2]), generator=generator) ** (1 / size)
-        return direction * expand_like(radius, direction)
+        normal = torch.randn(tuple(shape), generator=generator)
+        length = normal.flatten(2).norm(dim=2)
+        radius = torch.rand(length.shape, generator=generator) ** (1 / normal[0, 0].numel())
+        return normal / expand_like(length, normal) * expand_like(radius, normal)
 
     def random_on_sphere(self, shape: Sequence[int], *, seed: int) -> Tensor:
-        return _direction(shape, torch.Generator().manual_seed(seed))
+        normal = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed))
+        return normal / expand_like(normal.flatten(2).norm(dim=2), normal)
 
 
 class LinfBall:
@@ -99,14 +90,7 @@ BALLS: Registry[Ball] = Registry("norm", {"l2": L2Ball(), "linf": LinfBall()})
 
 
 def noise(shape: Sequence[int], radius: Tensor, *, norm: str, seed: int) -> Tensor:
-    """Random perturbations of a given norm: what an attack has to be compared with.
-
-    The draw depends on shape and seed alone, so models that are attacked on equally many codes get
-    the same directions.
-
-    Args:
-        shape: [K, N, …].
-        radius: [K] or [K, N], the norms.
+    """Random perturbations [K, N, …] of norm ``radius``, [K] or [K, N], from shape and seed alone.
 
     >>> noise((2, 3, 5), torch.tensor([0.5, 1.0]), norm="l2", seed=0).norm(dim=2)[:, 0]
     tensor([0.5000, 1.0000])
@@ -118,8 +102,3 @@ def noise(shape: Sequence[int], radius: Tensor, *, norm: str, seed: int) -> Tens
 def expand_like(values: Tensor, like: Tensor) -> Tensor:
     """Values, shaped so that they broadcast over the remaining axes of ``like``."""
     return values.reshape(*values.shape, *[1] * (like.ndim - values.ndim))
-
-
-def _direction(shape: Sequence[int], generator: torch.Generator) -> Tensor:
-    normal = torch.randn(tuple(shape), generator=generator)
-    return normal / expand_like(normal.flatten(2).norm(dim=2), normal)

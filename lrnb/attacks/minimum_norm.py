@@ -1,7 +1,5 @@
 """The minimum-norm attack: how small a perturbation does a given damage, or reaches a target."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,26 +10,21 @@ from torch import Tensor
 from lrnb._progress import bar
 from lrnb._validation import check_integer
 from lrnb.attacks.balls import L2Ball, expand_like
-from lrnb.attacks.pgd import evaluate, solve
-from lrnb.attacks.problem import Decode, Objective, Problem, new_problem
+from lrnb.attacks.pgd import attack, evaluate
+from lrnb.attacks.problem import Decode, Objective, Problem
 
-# radii of the balls that are searched first: the largest, and each half of the one before
-_RADII = 8
+_RADII = 8  # balls that are searched first: of the largest radius, and each half of the one before
+_HALVINGS = 12  # when a δ is shortened along itself
 _L2 = L2Ball()
 
 
 @dataclass(frozen=True)
 class MinimumNorm:
-    """The shortest perturbations that were found to reach a goal.
+    """The shortest perturbations δ that were found to reach a goal, for N codes.
 
-    Attributes:
-        length: [N], ‖δ‖₂; 0 where the code reaches the goal unperturbed, infinite where no
-            perturbation did.
-        reached: [N], whether one did.
-        delta: [N, …], 0 where none did.
-        images: [N, …], the decoder's outputs at code + delta; `clean`: at the codes.
-        score: [N], the objective at delta, ≥ the goal where it was reached.
-        decodes: decoder evaluations spent, as in `lrnb.Attack`.
+    ``length`` [N], ‖δ‖₂: 0 where the code reaches the goal unperturbed, infinite where ``reached``
+    [N] is false. ``delta`` [N, …], 0 where none did; ``images``, the outputs there, and ``clean``,
+    at the codes; ``score`` [N], the objective at δ; ``decodes``, as of `lrnb.attacks.Attack`.
     """
 
     length: Tensor
@@ -66,59 +59,56 @@ def minimum_norm(
     goal is shortened along itself as far as it still does.
 
     Args:
-        decode, codes, target, objective, restarts, seed, batch, progress: as of `lrnb.attack`.
         goal: score to reach, a number or one a code [N]: the damage ‖D(z+δ) − D(z)‖², or with a
             target −‖D(z+δ) − target‖².
         largest: ‖δ‖ beyond which the search gives up, in units of the code.
-        rounds: bisections of c, each of ``steps`` steps of Adam.
-
-    Raises:
-        ValueError: an argument is not as described, named in the message.
+        rounds: bisections of c, each of ``steps`` steps of Adam; all else as of `lrnb.attack`.
 
     >>> double = lambda z: 2 * z      # ‖2δ‖² = 9 at length 1.5
     >>> found = minimum_norm(double, torch.zeros(2, 3), goal=9.0, largest=4.0)
     >>> [round(x, 3) for x in found.length.tolist()]
     [1.5, 1.5]
     """
-    for argument, given in {"rounds": rounds, "steps": steps, "restarts": restarts}.items():
-        check_integer(argument, given, 1)
+    check_integer("rounds", rounds, 1)
+    check_integer("steps", steps, 1)
     if not 0 < largest < math.inf:
         raise ValueError(f"largest must be > 0 and finite, got {largest!r}")
-    problem = new_problem(decode, codes, target=target, objective=objective, batch=batch)
-    goals = _goals(goal, problem)
+    goals, n = torch.as_tensor(goal), len(codes)
+    if goals.shape not in ((), (n,)) or not bool(torch.isfinite(goals).all()):
+        raise ValueError(f"goal must be a finite number or [{n}] of them, got {goal!r}")
     radii = largest / 2.0 ** torch.arange(_RADII - 1, -1, -1)
-    found = solve(problem, radii.to(problem.clean), ball=_L2, method="backtracking", steps=10,
-                  restarts=restarts, seed=seed)  # fmt: skip
-    best = _Shortest(problem, goals, largest)
-    for delta, score in zip(found.delta, found.loss, strict=True):
-        best.offer(delta, score)
-    best.shorten()
+    hit = attack(decode, codes, eps=radii, target=target, objective=objective, steps=10,
+                 restarts=restarts, seed=seed, batch=batch)  # fmt: skip
+
+    goals = goals.to(hit.clean).expand(n).clone()
+    search = _Search(hit.problem, goals, largest)
+    for delta, score in zip(hit.delta, hit.loss, strict=True):
+        search.offer(delta, score)
+    search.shorten()
+    low, weight = torch.zeros_like(goals), torch.ones_like(goals)
+    high = torch.full_like(goals, math.inf)
     with bar(progress, total=rounds * steps) as advance:
-        low, weight = torch.zeros_like(goals), torch.ones_like(goals)
-        high = torch.full_like(goals, math.inf)
         for _ in range(rounds):
-            again = _descend(problem, best, found.delta[-1], goals, weight, steps, advance)
+            again = search.descend(hit.delta[-1], weight, steps, advance)
             low, high = torch.where(again, low, weight), torch.where(again, weight, high)
             between = torch.where(low > 0, (low * high).sqrt(), high / 10)
             weight = torch.where(high.isinf(), 10 * weight, between)
-    best.shorten()
-
-    reached = best.length.isfinite()
-    images = problem.outputs(best.delta)
-    score = problem.scores(images)
-    return MinimumNorm(
-        best.length, reached, best.delta, images, problem.clean, score, problem.decode.spent
-    )
+    search.shorten()
+    length, delta, problem = search.length, search.delta, hit.problem
+    images = problem.outputs(problem.codes + delta)
+    score, decodes = problem.scores(images), problem.spent
+    return MinimumNorm(length, length.isfinite(), delta, images, hit.clean, score, decodes)
 
 
-class _Shortest:
-    """The shortest δ of each code so far that reaches its goal."""
+class _Search:
+    """The shortest δ of each code so far that reaches its goal [N], and two ways to a shorter."""
 
     def __init__(self, problem: Problem, goals: Tensor, largest: float) -> None:
         self.problem, self.goals, self.largest = problem, goals, largest
+        self.clean_score = problem.scores(problem.clean)
         self.delta = torch.zeros_like(problem.codes)
         self.length = torch.full_like(goals, math.inf)
-        self.offer(self.delta, problem.scores(problem.clean))
+        self.offer(self.delta, self.clean_score)
 
     def offer(self, delta: Tensor, score: Tensor) -> None:
         size = _L2.length(delta)
@@ -126,58 +116,41 @@ class _Shortest:
         self.delta = torch.where(expand_like(better, delta), delta, self.delta)
         self.length = torch.where(better, size, self.length)
 
-    def shorten(self, halvings: int = 12) -> None:
+    def shorten(self) -> None:
         """Bisect the share of each δ that still reaches the goal."""
-        delta, low, high = self.delta, torch.zeros_like(self.goals), torch.ones_like(self.goals)
-        for _ in range(halvings):
+        problem, delta = self.problem, self.delta
+        low, high = torch.zeros_like(self.goals), torch.ones_like(self.goals)
+        for _ in range(_HALVINGS):
             share = (low + high) / 2
             tried = expand_like(share, delta) * delta
-            score = self.problem.scores(self.problem.outputs(tried))
+            score = problem.scores(problem.outputs(problem.codes + tried))
             self.offer(tried, score)
             low = torch.where(score >= self.goals, low, share)
             high = torch.where(score >= self.goals, share, high)
 
-
-def _descend(
-    problem: Problem,
-    best: _Shortest,
-    strongest: Tensor,
-    goals: Tensor,
-    weight: Tensor,
-    steps: int,
-    advance: Callable[[], object],
-) -> Tensor:
-    """One round of Adam from the shortest δ; returns where the goal was reached in its later half.
-
-    A code that has none yet begins from its ``strongest`` δ: at δ = 0 the damage has no gradient.
-    Lengths are in units of that of the first δ, scores of the distance from the clean one to the goal.
-    """
-    start = torch.where(expand_like(best.length.isfinite(), strongest), best.delta, strongest)
-    size = _L2.length(start)
-    unit = torch.where(size > 0, size, 1)
-    way = (goals - problem.scores(problem.clean)).clamp_min(torch.finfo(goals.dtype).tiny)
-    u = start / expand_like(unit, start)
-    first, second = torch.zeros_like(u), torch.zeros_like(u)
-    again = torch.zeros_like(goals, dtype=torch.bool)
-    for k in range(steps):
-        here = evaluate(problem, expand_like(unit, u) * u)
-        best.offer(here.delta, here.loss)
-        short = here.loss < goals
-        again |= ~short & (k >= steps // 2)
-        pull = expand_like(weight * short * unit / way, u) * here.gradient
-        gradient = 2 * u - pull
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient.square()
-        rate = 0.05 * (1 + math.cos(math.pi * k / steps)) / 2
-        scale = (second / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8
-        u = u - rate * first / (1 - 0.9 ** (k + 1)) / scale
-        advance()
-    return again
-
-
-def _goals(goal: float | Tensor, problem: Problem) -> Tensor:
-    n = len(problem.codes)
-    goals = torch.as_tensor(goal).to(problem.clean)
-    if goals.shape not in ((), (n,)) or not bool(torch.isfinite(goals).all()):
-        raise ValueError(f"goal must be a finite number or [{n}] of them, got {goal!r}")
-    return goals.expand(n).clone()
+    def descend(
+        self, strongest: Tensor, weight: Tensor, steps: int, advance: Callable[[], object]
+    ) -> Tensor:
+        """One round of Adam from the shortest δ; where its later half reached the goal, [N]."""
+        # at δ = 0 the damage has no gradient: a code that has no δ yet begins from its strongest
+        start = torch.where(expand_like(self.length.isfinite(), strongest), self.delta, strongest)
+        # lengths are in units of the first δ's, scores of the way from the clean one to the goal
+        size = _L2.length(start)
+        unit = torch.where(size > 0, size, 1)
+        way = (self.goals - self.clean_score).clamp_min(torch.finfo(self.goals.dtype).tiny)
+        u = start / expand_like(unit, start)
+        first, second = torch.zeros_like(u), torch.zeros_like(u)
+        again = torch.zeros_like(self.goals, dtype=torch.bool)
+        for k in range(steps):
+            here = evaluate(self.problem, expand_like(unit, u) * u)
+            self.offer(here.delta, here.loss)
+            short = here.loss < self.goals
+            again |= ~short & (k >= steps // 2)
+            gradient = 2 * u - expand_like(weight * short * unit / way, u) * here.gradient
+            first = 0.9 * first + 0.1 * gradient
+            second = 0.999 * second + 0.001 * gradient.square()
+            rate = 0.05 * (1 + math.cos(math.pi * k / steps)) / 2
+            scale = (second / (1 - 0.999 ** (k + 1))).sqrt() + 1e-8
+            u = u - rate * first / (1 - 0.9 ** (k + 1)) / scale
+            advance()
+        return again

@@ -1,11 +1,8 @@
 """The latent attack: which bounded perturbation of a code damages its decoding most.
 
 An attack is composed of an objective (what is maximized, per sample), a ball (where δ may lie) and
-a step rule (how δ moves). All ε, restarts and samples are solved in one batch. Nothing here knows
-any model: the decoder is a callable from codes [N, …] to outputs [N, …].
+a step rule (how δ moves). All ε, restarts and samples are solved in one batch.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,24 +15,20 @@ from lrnb._progress import bar
 from lrnb._validation import check_integer, check_name
 from lrnb.attacks.balls import BALLS, Ball, expand_like
 from lrnb.attacks.jacobian import largest_singular
-from lrnb.attacks.problem import Decode, Objective, Problem, new_problem
-from lrnb.attacks.step_rules import STEP_RULES, Point, Rule
+from lrnb.attacks.problem import Decode, Objective, Problem
+from lrnb.attacks.step_rules import STEP_RULES, FixedStep, Point
 
 _POWER_ITERATIONS = 5  # for a start along the Jacobian's first singular direction
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What an attack found. E is the number of ε, N of codes.
+    """What an attack found for E radii and N codes.
 
-    Attributes:
-        eps: [E], radii of the balls, in units of the code.
-        delta: [E, N, …], the best perturbations, ‖delta[e, n]‖ ≤ eps[e].
-        images: [E, N, …], the decoder's outputs at code + delta; clean: [N, …], at the codes.
-        loss: [E, N], the objective reached; it does not fall from one ε to the next larger.
-        decodes: decoder evaluations spent, counted per code: a forward pass, mostly with its
-            gradient, or a JVP and a VJP.
-        norm, method: as asked for.
+    ``eps`` [E]; ``delta`` [E, N, …], the best perturbations, ‖delta[e, n]‖ ≤ eps[e]; ``images``,
+    the outputs there, and ``clean`` [N, …], at the codes; ``loss`` [E, N], the objective, which
+    never falls with ε; ``decodes``, decoder evaluations spent, per code: a forward pass, mostly
+    with its gradient, or a JVP and a VJP; ``problem``, what was maximized.
     """
 
     eps: Tensor
@@ -46,6 +39,7 @@ class Attack:
     decodes: int
     norm: str
     method: str
+    problem: Problem = field(repr=False)
 
 
 def attack(
@@ -69,33 +63,22 @@ def attack(
     Jacobian, then at random points of the ball and their mirror images (a single start is random).
     They race for half of the steps; then, for each code and ε, the best of them and of the
     neighboring ε's, stretched to this ε, goes on alone. The best point that was evaluated is kept
-    per sample, the unperturbed code included; since balls are nested, the best of a smaller ε also
-    stands for a larger one, so losses rise with ε.
+    per sample, the unperturbed code and the δ of smaller ε included, so losses rise with ε.
 
     Args:
         decode: differentiable map from codes [B, …] to outputs [B, …], in evaluation mode.
         codes: [N, …], finite floating-point.
         eps: one radius or several, each > 0, in units of the code.
         target: outputs to steer towards, [N, …]; None for the untargeted attack.
-        norm: a name in `lrnb.attacks.BALLS`, over all entries of one code's δ.
-        method: the step rule (`lrnb.attacks.step_rules`): "backtracking", steps across the whole
-            ball, cut where they do not pay; "pgd", the customary fixed step (Madry et al. 2018);
-            "apgd", momentum and halving steps (Croce & Hein 2020). Starts, race and all else are
-            the same for each; a rule begins anew in either half of the steps.
-        steps: gradient steps, ≥ 1; restarts: starts, ≥ 1.
-        objective: what to maximize, called with outputs [B, …] and reference [B, …], returning
-            [B]. The reference is the target if there is one, else the clean output. By default the
-            squared distance, or minus the squared distance to the target.
-        seed: of the random starts.
+        norm, method: names in `lrnb.attacks.BALLS` and `lrnb.attacks.STEP_RULES`.
+        steps: gradient steps, ≥ 1; restarts: starts, ≥ 1; seed: of the random ones.
+        objective: what to maximize, from outputs and reference (the target, or the clean outputs)
+            to [B]. By default the squared distance, or with a target minus the squared distance.
         batch: codes decoded at once, which does not change the result; by default as many as keep
             the memory for gradients within 16 MiB on a CPU, a quarter of what is free on a GPU.
         progress: label of a progress bar; None shows none.
 
-    Returns:
-        `Attack`, its tensors on the device of the decoder's outputs.
-
-    Raises:
-        ValueError: an argument is not as described above, named in the message.
+    A ValueError names the argument that is not as described.
 
     >>> double = lambda z: 2 * z      # the worst δ has length ε in any direction: loss (2ε)²
     >>> hit = attack(double, torch.zeros(3, 5), eps=[0.5, 1.0])
@@ -103,62 +86,57 @@ def attack(
     [1.0, 4.0]
     """
     check_name("method", method, STEP_RULES)
-    for argument, given in {"steps": steps, "restarts": restarts}.items():
-        check_integer(argument, given, 1)
-    ball, radii = BALLS[norm], _check_eps(eps)
-    problem = new_problem(decode, codes, target=target, objective=objective, batch=batch)
-    return solve(problem, radii.to(problem.clean), ball=ball, method=method, steps=steps,
-                 restarts=restarts, seed=seed, progress=progress)  # fmt: skip
-
-
-def solve(
-    problem: Problem,
-    eps: Tensor,
-    *,
-    ball: Ball,
-    method: str,
-    steps: int,
-    restarts: int,
-    seed: int,
-    progress: str | None = None,
-) -> Attack:
-    """`attack` on a problem that was checked already; ``eps`` [E] on the device of its outputs."""
-    codes = problem.codes
+    check_integer("steps", steps, 1)
+    check_integer("restarts", restarts, 1)
+    ball = BALLS[norm]
+    try:
+        radii = torch.as_tensor(eps, dtype=torch.float32).detach().reshape(-1)
+    except (TypeError, ValueError, RuntimeError):
+        radii = torch.empty(0)
+    if radii.numel() == 0 or not bool((torch.isfinite(radii) & (radii > 0)).all()):
+        raise ValueError(f"eps must be > 0 and finite, got {eps!r}")
+    problem = Problem(decode, codes, target, objective, batch)
+    eps = radii.to(problem.clean)
     radii, order = eps.sort()
     e, n = len(radii), len(codes)
+    of_rows, of_starts = radii.repeat_interleave(n), radii.repeat_interleave(restarts * n)
     # (with one ε and one start there is nothing to choose from half-way)
     race = steps if e == restarts == 1 else (steps + 1) // 2
-    of_restarts, of_codes = radii.repeat_interleave(restarts * n), radii.repeat_interleave(n)
 
-    unit = _starts(problem, restarts=restarts, ball=ball, seed=seed)
-    points = evaluate(problem, (expand_like(radii, unit[None]) * unit).flatten(0, 2))
-    rule: Rule = STEP_RULES[method](points, of_restarts, ball=ball, steps=race)
-    with bar(progress, total=race) as advance:
+    with bar(progress, total=steps) as advance:
+        starts = _starts(problem, ball, restarts, seed)
+        points = evaluate(problem, (expand_like(radii, starts[None]) * starts).flatten(0, 2))
+        rule = STEP_RULES[method](points, of_starts, ball=ball, steps=race)
         points = ascend(problem, points, rule, race, advance)
-    best = _best_restart(points, (e, restarts, n))
-    if steps > race:
-        for neighbor in (1, -1):
-            stretched = evaluate(problem, _stretched(best.delta, radii, neighbor))
-            best = best.replaced(stretched.loss > best.loss, stretched)
-        rule = STEP_RULES[method](best, of_codes, ball=ball, steps=steps - race)
-        best = ascend(problem, best, rule, steps - race)
-
-    delta, loss = best.delta.view(e, *codes.shape), best.loss.view(e, n)
-    if bool((loss == -math.inf).any()):
+        first = points.loss.view(e, restarts, n).max(dim=1, keepdim=True).indices
+        rows = torch.arange(len(of_starts), device=first.device).view(e, restarts, n)
+        rows = rows.gather(1, first).flatten()  # E × N
+        best = Point(*(values[rows] for values in points))
+        if steps > race:
+            for neighbor in (n, -n):  # the δ of the next smaller and larger ε, stretched to this
+                factor = expand_like(of_rows / of_rows.roll(neighbor), best.delta)
+                stretched = evaluate(problem, factor * best.delta.roll(neighbor, 0))
+                best = best.replaced(stretched.loss > best.loss, stretched)
+            rule = STEP_RULES[method](best, of_rows, ball=ball, steps=steps - race)
+            best = ascend(problem, best, rule, steps - race, advance)
+    if bool((best.loss == -math.inf).any()):
         raise ValueError("decode or objective returned NaN wherever it was evaluated in a ball")
-    delta, loss = _nest(delta, loss, clean_loss=problem.scores(problem.clean))
-    back = order.argsort()
-    delta, loss = delta[back], loss[back]
-    images = torch.stack([problem.outputs(d) for d in delta])
-    return Attack(eps, delta, images, problem.clean, loss, problem.decode.spent, ball.name, method)
+
+    # each ball holds the smaller ones, and with them their best δ; the smallest is δ = 0
+    deltas, losses = [torch.zeros_like(problem.codes)], [problem.scores(problem.clean)]
+    for delta, loss in zip(best.delta.split(n), best.loss.split(n), strict=True):
+        better = loss > losses[-1]
+        deltas.append(torch.where(expand_like(better, delta), delta, deltas[-1]))
+        losses.append(torch.where(better, loss, losses[-1]))
+    back = order.argsort() + 1
+    delta, loss = torch.stack(deltas)[back], torch.stack(losses)[back]
+    images = torch.stack([problem.outputs(problem.codes + d) for d in delta])
+    clean, decodes = problem.clean, problem.spent
+    return Attack(eps, delta, images, clean, loss, decodes, norm, method, problem)
 
 
 def ascend(
-    problem: Problem,
-    start: Point,
-    rule: Rule,
-    steps: int,
-    advance: Callable[[], object] = lambda: None,
+    problem: Problem, start: Point, rule: FixedStep, steps: int, advance: Callable[[], object]
 ) -> Point:
     """The attack loop: propose, evaluate, keep the best point that each row meets on its way up."""
     now = best = start
@@ -171,18 +149,18 @@ def ascend(
 
 
 def evaluate(problem: Problem, delta: Tensor) -> Point:
-    """The objective and its gradient at every row of ``delta``, a batch of codes at a time."""
+    """The objective and its gradient at rows δ [B, …], of code 0 to N − 1 over and over."""
     losses: list[Tensor] = []
     gradients: list[Tensor] = []
     for rows in torch.arange(len(delta), device=delta.device).split(problem.batch):
-        codes = problem.codes[rows % len(problem.codes)]
-        reference = problem.reference[rows % len(problem.codes)]
+        which = rows % len(problem.codes)
         with torch.enable_grad():
             moved = delta[rows].detach().requires_grad_()
-            loss = problem.score(problem.decode(codes + moved), reference)
-            if loss.shape != codes.shape[:1]:
+            outputs = problem.decode(problem.codes[which] + moved)
+            loss = problem.score(outputs, problem.reference[which])
+            if loss.shape != rows.shape:
                 raise ValueError(
-                    f"objective must return one score per sample, {tuple(codes.shape[:1])}, "
+                    f"objective must return one score per sample, {tuple(rows.shape)}, "
                     f"got shape {tuple(loss.shape)}"
                 )
             if not loss.requires_grad:
@@ -192,52 +170,13 @@ def evaluate(problem: Problem, delta: Tensor) -> Point:
     return Point(delta.detach(), torch.cat(losses), torch.cat(gradients))
 
 
-def _starts(problem: Problem, *, restarts: int, ball: Ball, seed: int) -> Tensor:
+def _starts(problem: Problem, ball: Ball, restarts: int, seed: int) -> Tensor:
     """Where restarts begin in the unit ball, [R, N, …]."""
-    decode, codes = problem.decode, problem.codes
-    half = (restarts + 1) // 2
-    start = ball.random_in_ball((half, *codes.shape), seed=seed).to(codes)
+    decode, codes, k = problem.decode, problem.codes, _POWER_ITERATIONS
+    start = ball.random_in_ball(((restarts + 1) // 2, *codes.shape), seed=seed).to(codes)
     if restarts > 1:
-        _, direction = largest_singular(
-            decode, codes, iterations=_POWER_ITERATIONS, seed=seed, batch=problem.batch
-        )
-        decode.spent += _POWER_ITERATIONS * len(codes)
-        start[0] = ball.steepest(direction)
+        found = largest_singular(decode, codes, iterations=k, seed=seed, batch=problem.batch)
+        problem.spent += k * len(codes)
+        start[0] = ball.steepest(found[1])
     # a direction and its opposite mostly lead to different maxima
     return torch.stack([start, -start], 1).flatten(0, 1)[:restarts]
-
-
-def _best_restart(rows: Point, shape: tuple[int, int, int]) -> Point:
-    """Rows of E × R × N → those of E × N, the best of the restarts."""
-    loss, index = rows.loss.view(shape).max(dim=1)
-    n = shape[2]
-    first = torch.arange(shape[0], device=loss.device)[:, None] * shape[1] + index  # [E, N]
-    row = (first * n + torch.arange(n, device=loss.device)).flatten()
-    return Point(rows.delta[row], loss.flatten(), rows.gradient[row])
-
-
-def _stretched(delta: Tensor, radii: Tensor, neighbor: int) -> Tensor:
-    """Perturbations of E × N rows, each taken from the ε ``neighbor`` places before its own."""
-    factor = (radii / radii.roll(neighbor)).repeat_interleave(len(delta) // len(radii))
-    return expand_like(factor, delta) * delta.view(len(radii), -1).roll(neighbor, 0).view_as(delta)
-
-
-def _nest(delta: Tensor, loss: Tensor, *, clean_loss: Tensor) -> tuple[Tensor, Tensor]:
-    """Let each ball hold the best of every smaller one, δ = 0 being the smallest; ε ascend."""
-    delta, loss = delta.clone(), loss.clone()
-    best_delta, best_loss = torch.zeros_like(delta[0]), clean_loss
-    for e in range(len(delta)):
-        better = loss[e] > best_loss
-        delta[e] = best_delta = torch.where(expand_like(better, best_delta), delta[e], best_delta)
-        loss[e] = best_loss = torch.where(better, loss[e], best_loss)
-    return delta, loss
-
-
-def _check_eps(eps: float | Sequence[float] | Tensor) -> Tensor:
-    try:
-        radii = torch.as_tensor(eps, dtype=torch.float32).detach().reshape(-1)
-    except (TypeError, ValueError, RuntimeError):
-        radii = torch.empty(0)
-    if radii.numel() == 0 or not bool((torch.isfinite(radii) & (radii > 0)).all()):
-        raise ValueError(f"eps must be > 0 and finite, got {eps!r}")
-    return radii

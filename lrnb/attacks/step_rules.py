@@ -1,13 +1,9 @@
 """Step rules: how a perturbation moves, given the gradient of what it should maximize.
 
-A rule is made for one batch of perturbations, with the radius of each one's ball. `propose` says
-where to evaluate next; `accept` is shown what was found there and the best so far, and says from
-where to go on. Nothing here reads a value back from the device, so that a GPU never waits.
+Nothing here reads a value back from the device, so that a GPU never waits.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,45 +11,55 @@ from torch import Tensor
 from lrnb.attacks.balls import Ball, expand_like
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """Perturbations [B, …], the objective there [B] and its gradient [B, …]."""
 
     delta: Tensor
     loss: Tensor
     gradient: Tensor
 
-    def replaced(self, where: Tensor, other: Point) -> Point:
+    def replaced(self, where: Tensor, other: "Point") -> "Point":
         """The other's samples where ``where`` [B] holds, one's own elsewhere."""
-        across = expand_like(where, self.delta)
-        return Point(
-            torch.where(across, other.delta, self.delta),
-            torch.where(where, other.loss, self.loss),
-            torch.where(across, other.gradient, self.gradient),
-        )
+        pairs = zip(self, other, strict=True)
+        return Point(*(torch.where(expand_like(where, own), new, own) for own, new in pairs))
 
 
-class Backtracking:
+class FixedStep:
+    """Projected gradient ascent with its customary step of 2.5·ε/steps (Madry et al. 2018).
+
+    A rule is made for one batch of perturbations, with the radius ε [B] of each one's ball.
+    """
+
+    def __init__(self, start: Point, eps: Tensor, *, ball: Ball, steps: int) -> None:
+        self.eps, self.ball, self.step = eps, ball, 2.5 * eps / steps
+
+    def propose(self, point: Point) -> Tensor:
+        """Where to evaluate next."""
+        step = expand_like(self.step, point.delta) * self.ball.steepest(point.gradient)
+        return self.ball.project(point.delta + step, self.eps)
+
+    def accept(self, now: Point, best: Point) -> Point:
+        """From where to go on, given what was found there and the best so far: from there."""
+        return now
+
+
+class Backtracking(FixedStep):
     """The longest step that pays: across the whole ball at first, shorter where the loss fell.
 
-    A step of unbounded length leads to the point of the ball farthest along the gradient. For a
-    linear decoder that is power iteration on JᵀJ; for a convex objective the loss never falls (the
-    generalized power method, Journée et al. 2010). Where it does fall, the step is undone and cut
-    to 1.2ε, then to three tenths each time, so the best point may also lie inside the ball. A share
-    k/(k + 3) of the last move is added, k being the rises since the last fall (momentum that grows
-    and restarts; O'Donoghue & Candès 2015).
+    To go to the point of the ball farthest along the gradient is power iteration on JᵀJ for a linear
+    decoder; for a convex objective the loss never falls (the generalized power method, Journée et
+    al. 2010). Where it falls, the step is undone and cut to 1.2ε, then to three tenths each time. A
+    share k/(k + 3) of the last move is added, k being the rises since the last fall (restarted
+    momentum; O'Donoghue & Candès 2015).
     """
 
     UNBOUNDED = 1e4  # in units of ε
 
     def __init__(self, start: Point, eps: Tensor, *, ball: Ball, steps: int) -> None:
-        self.eps, self.ball = eps, ball
-        self.step = torch.full_like(eps, self.UNBOUNDED)
-        self.base, self.before = start, start.delta
-        self.rises = torch.zeros_like(eps)
+        self.eps, self.ball, self.step = eps, ball, torch.full_like(eps, self.UNBOUNDED)
+        self.base, self.before, self.rises = start, start.delta, torch.zeros_like(eps)
 
     def propose(self, point: Point) -> Tensor:
-        """Where to evaluate next."""
         delta, share = point.delta, self.rises / (self.rises + 3)
         along = expand_like(self.eps, delta) * self.ball.steepest(point.gradient)
         along = along + expand_like(share, delta) * (delta - self.before)
@@ -69,39 +75,21 @@ class Backtracking:
         return best
 
 
-class FixedStep:
-    """Projected gradient descent with its customary step of 2.5·ε/steps (Madry et al. 2018)."""
-
-    def __init__(self, start: Point, eps: Tensor, *, ball: Ball, steps: int) -> None:
-        self.eps, self.ball, self.step = eps, ball, 2.5 * eps / steps
-
-    def propose(self, point: Point) -> Tensor:
-        """Where to evaluate next."""
-        step = expand_like(self.step, point.delta) * self.ball.steepest(point.gradient)
-        return self.ball.project(point.delta + step, self.eps)
-
-    def accept(self, now: Point, best: Point) -> Point:
-        """Go on from where it is."""
-        return now
-
-
-class AdaptiveStep:
+class AdaptiveStep(FixedStep):
     """APGD (Croce & Hein 2020, algorithm 1): momentum; steps halve when progress stalls."""
 
     def __init__(self, start: Point, eps: Tensor, *, ball: Ball, steps: int) -> None:
         self.eps, self.ball, self.step = eps, ball, 2 * eps
-        self.rises = torch.zeros_like(eps)
-        self.since, self.window = 0, max(1, round(0.22 * steps))
-        self.shrink, self.shortest = max(1, round(0.03 * steps)), max(1, round(0.06 * steps))
+        self.since, self.rises = 0, torch.zeros_like(eps)
+        self.window, self.shrink, self.shortest = (
+            max(1, round(share * steps)) for share in (0.22, 0.03, 0.06)
+        )
         self.halved = torch.zeros_like(eps, dtype=torch.bool)
         self.loss = self.best_then = start.loss
         self.before, self.moved = start.delta, False
 
     def propose(self, point: Point) -> Tensor:
-        """Where to evaluate next."""
-        delta = point.delta
-        step = expand_like(self.step, delta) * self.ball.steepest(point.gradient)
-        ahead = self.ball.project(delta + step, self.eps)
+        delta, ahead = point.delta, super().propose(point)
         if self.moved:
             ahead = delta + 0.75 * (ahead - delta) + 0.25 * (delta - self.before)
             ahead = self.ball.project(ahead, self.eps)
@@ -111,23 +99,18 @@ class AdaptiveStep:
     def accept(self, now: Point, best: Point) -> Point:
         """Go on from where it is, or from the best where the step was halved."""
         self.rises += now.loss > self.loss
-        self.loss = now.loss
         self.since += 1
-        if self.since < self.window:
-            return now
-        few_rises = self.rises <= 0.75 * self.since
-        stuck = ~self.halved & (best.loss <= self.best_then)
-        self.halved, self.best_then = few_rises | stuck, best.loss
-        self.step = torch.where(self.halved, self.step / 2, self.step)
-        self.rises, self.since = torch.zeros_like(self.rises), 0
-        self.window = max(self.window - self.shrink, self.shortest)
-        self.before = torch.where(expand_like(self.halved, best.delta), best.delta, self.before)
-        back = now.replaced(self.halved, best)
-        self.loss = back.loss
-        return back
+        if self.since >= self.window:
+            few_rises = self.rises <= 0.75 * self.since
+            stuck = ~self.halved & (best.loss <= self.best_then)
+            self.halved, self.best_then = few_rises | stuck, best.loss
+            self.step = torch.where(self.halved, self.step / 2, self.step)
+            self.since, self.rises = 0, torch.zeros_like(self.rises)
+            self.window = max(self.window - self.shrink, self.shortest)
+            self.before = torch.where(expand_like(self.halved, best.delta), best.delta, self.before)
+            now = now.replaced(self.halved, best)
+        self.loss = now.loss
+        return now
 
 
-Rule = Backtracking | FixedStep | AdaptiveStep
-STEP_RULES: dict[str, type[Backtracking] | type[FixedStep] | type[AdaptiveStep]] = {
-    "backtracking": Backtracking, "pgd": FixedStep, "apgd": AdaptiveStep
-}  # fmt: skip
+STEP_RULES = {"backtracking": Backtracking, "pgd": FixedStep, "apgd": AdaptiveStep}

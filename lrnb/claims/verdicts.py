@@ -1,12 +1,10 @@
 """From tables to verdicts: effects with intervals, set against thresholds."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lrnb._validation import check_name
@@ -15,56 +13,58 @@ from lrnb.data import DATASETS
 from lrnb.metrics.statistics import MIN_SEEDS, interval
 from lrnb.models import PROFILES
 
-REPRODUCED, PARTLY, NOT, SMALL = "reproduced", "partly", "not reproduced", "too small to say"
-VERDICTS = (REPRODUCED, PARTLY, NOT, SMALL)
+REPRODUCED, PARTLY, NOT, UNDECIDED = "reproduced", "partly", "not reproduced", "undecided"
+VERDICTS = (REPRODUCED, PARTLY, NOT, UNDECIDED)
 READINGS = ("claim", "control")
-_JUDGED = ["claim", "reading", "dataset", "effect", "low", "high", "least", "seeds", "decides"]
-_JUDGED += ["holds"]
+_JUDGED = ["claim", "reading", "dataset", "effect", "low", "high", "least"]
+_JUDGED += ["seeds", "decides", "holds"]
 
 
 def judge(claim: Claim, tables: Tables, *, decides: bool) -> pd.DataFrame:
     """The effect of a claim and of its control on each data set, with intervals.
 
-    Args:
-        claim: one of `CLAIMS`.
-        tables: those that the claim names.
-        decides: whether the run that made them is large enough (`lrnb.Profile.decides`).
+    Of the tables that the claim names (ValueError if one is missing); ``decides``: whether the run
+    that made them is large enough (`lrnb.Profile.decides`).
 
-    Columns: claim, reading ("claim" or "control"), dataset, effect, low, high, least (the threshold),
-    seeds, decides (whether there are enough seeds in a large enough run), holds ("yes", "no" or
-    "open"). A data set holds if the whole interval lies above the threshold, and does not if it
-    lies below; where nothing is decided it is open.
-
-    Raises:
-        ValueError: a table that the claim needs is not there.
+    Columns: claim, reading ("claim" or "control"), dataset, effect, low, high, least (the
+    threshold), seeds, decides (enough seeds in a large enough run), holds ("yes" if the whole
+    interval lies above the threshold, "no" if below; else, or if nothing is decided, "open").
     """
     for name in claim.tables:
         if name not in tables:
             raise ValueError(f"tables must hold {name} for {claim.name}, got {sorted(tables)}")
+    judged = []
+    for reading, least in zip(READINGS, (claim.threshold, claim.control_threshold), strict=True):
+        effect = claim.effect(tables, control=reading == "control")
+        found = _by_dataset(effect).set_index("dataset")
+        found = found.loc[DATASETS.ordered(found.index)].reset_index()
+        enough = (found["seeds"] >= MIN_SEEDS) & decides
+        sides = [enough & (found["low"] > least), enough & (found["high"] < least)]
+        found = found.rename(columns={"mean": "effect"}).assign(
+            claim=claim.name, reading=reading, least=least, decides=enough,
+            holds=np.select(sides, ["yes", "no"], "open"),
+        )  # fmt: skip
+        judged.append(found[_JUDGED])
+    return pd.concat(judged, ignore_index=True)
+
+
+def _by_dataset(values: Values) -> pd.DataFrame:
+    """Mean and 95% interval over seeds; rows that have their interval are passed through."""
+    if "low" in values:
+        return values
     rows = []
-    readings = ((claim.effect, claim.threshold), (claim.controlled, claim.control_threshold))
-    for reading, (effect, threshold) in zip(READINGS, readings, strict=True):
-        found = _by_dataset(effect(tables))
-        for _, row in found.sort_values(
-            "dataset", key=lambda d: d.map(list(DATASETS).index)
-        ).iterrows():
-            enough = decides and row["seeds"] >= MIN_SEEDS
-            holds = "open"
-            if enough and row["low"] > threshold:
-                holds = "yes"
-            elif enough and row["high"] < threshold:
-                holds = "no"
-            about = (claim.name, reading, row["dataset"])
-            bounds = (row["mean"], row["low"], row["high"], threshold)
-            rows.append((*about, *bounds, row["seeds"], enough, holds))
-    return pd.DataFrame(rows, columns=_JUDGED)
+    for dataset, part in values.groupby("dataset", sort=False):
+        defined = part["value"].dropna()
+        bounds = interval(defined) if len(defined) else (math.nan,) * 3
+        rows.append((dataset, *bounds, len(defined)))
+    return pd.DataFrame(rows, columns=["dataset", "mean", "low", "high", "seeds"])
 
 
 def verdict(judged: pd.DataFrame, reading: str = "claim") -> str:
     """One of `VERDICTS` from the rows of `judge` for one claim.
 
     Reproduced if it holds on every data set; partly if on some; not reproduced if on none, and on
-    one at least it clearly does not; else too small to say.
+    one at least it clearly does not; else undecided.
 
     >>> rows = pd.DataFrame({"reading": ["claim"] * 2, "holds": ["yes", "open"]})
     >>> verdict(rows)
@@ -72,11 +72,9 @@ def verdict(judged: pd.DataFrame, reading: str = "claim") -> str:
     """
     check_name("reading", reading, READINGS)
     holds = set(judged.loc[judged["reading"] == reading, "holds"])
-    if holds == {"yes"}:
-        return REPRODUCED
     if "yes" in holds:
-        return PARTLY
-    return NOT if "no" in holds else SMALL
+        return REPRODUCED if holds == {"yes"} else PARTLY
+    return NOT if "no" in holds else UNDECIDED
 
 
 def tally(judged: pd.DataFrame, reading: str = "claim") -> str:
@@ -106,58 +104,35 @@ def sensitivity(judged: pd.DataFrame, reading: str = "claim") -> str:
 
 
 def ledger(folder: Path) -> pd.DataFrame:
-    """Every claim judged from the tables in a folder of results; those without tables are absent.
-
-    Columns: as of `judge`, all claims one below the other.
-    """
-    judged = []
+    """Rows of `judge` for every claim whose tables a folder of results holds."""
+    judged = [pd.DataFrame(columns=_JUDGED)]
     for claim in CLAIMS.values():
         files = [folder / f"{name}.csv" for name in claim.tables]
         if all(file.is_file() for file in files):
             origin = json.loads(files[0].with_suffix(".json").read_text())
-            profile = PROFILES[origin["parameters"]["profile"]]
-            tables = {file.stem: pd.read_csv(file, keep_default_na=True) for file in files}
-            judged.append(judge(claim, tables, decides=profile.decides))
-    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame(columns=_JUDGED)
-
-
-def _by_dataset(values: Values) -> pd.DataFrame:
-    """Mean and 95% interval over seeds; rows that have their interval already are passed through."""
-    if "low" in values:
-        return values
-    rows: list[dict[str, Any]] = []
-    for dataset, part in values.groupby("dataset", sort=False):
-        defined = part["value"].dropna()
-        mean, low, high = interval(defined) if len(defined) else (math.nan,) * 3
-        rows.append(
-            {"dataset": dataset, "mean": mean, "low": low, "high": high, "seeds": len(defined)}
-        )
-    return pd.DataFrame(rows)
+            decides = PROFILES[origin["parameters"]["profile"]].decides
+            tables = {file.stem: pd.read_csv(file) for file in files}
+            judged.append(judge(claim, tables, decides=decides))
+    return pd.concat(judged[1:] or judged, ignore_index=True)
 
 
 def geometry_verdict(explained: pd.DataFrame, *, decides: bool) -> str:
     """Which explanation the intervals over seeds support, in a sentence.
 
     Steepness stands if the 95% interval of steepness_alone lies above 0; holes if those of
-    extra_fall, kernel_extra_fall, density_alone and kernel_alone all do.
-
-    Args:
-        explained: rows of `lrnb.studies.geometry.explanations`, the seeds of one kind of model.
-        decides: whether the run that made them is large enough (`lrnb.Profile.decides`).
+    extra_fall, kernel_extra_fall, density_alone and kernel_alone all do. The rows are those of
+    `lrnb.studies.geometry.explanations`, the seeds of one kind of model; ``decides`` as in `judge`.
 
     >>> geometry_verdict(pd.DataFrame({"steepness_alone": [0.9]}), decides=True)
     'Too small a run to say.'
     """
     if not decides or len(explained) < MIN_SEEDS:
         return "Too small a run to say."
-
-    def above(name: str) -> bool:
-        return interval(explained[name])[1] > 0
-
     of_holes = ("extra_fall", "kernel_extra_fall", "density_alone", "kernel_alone")
+    steep, *holes = (interval(explained[x])[1] > 0 for x in ("steepness_alone", *of_holes))
     return {
         (True, True): "Damage follows steepness, and also holes.",
         (True, False): "Damage follows steepness; of holes there is no clear sign.",
         (False, True): "Damage follows holes; of steepness there is no clear sign.",
         (False, False): "These intervals support neither explanation.",
-    }[above("steepness_alone"), all(above(name) for name in of_holes)]
+    }[steep, all(holes)]

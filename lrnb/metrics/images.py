@@ -1,7 +1,5 @@
 """Distances between images: 1 − SSIM, LPIPS, squared error."""
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections.abc import Callable
@@ -35,16 +33,13 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of each pair of images (Wang et al. 2004), [N, C, H, W] → [N].
 
-    Of images in [0, 1] of at least 11×11 pixels; in [−1, 1], 1 for equal images; differentiable.
-    Gaussian weights with σ = 1.5 over 11×11 pixels, averaged over channels and the pixels whose
-    window lies inside the image: scikit-image's ``structural_similarity`` with
-    ``gaussian_weights=True, use_sample_covariance=False``.
+    Of images in [0, 1]; in [−1, 1], 1 for equal images; differentiable. As scikit-image's with
+    Gaussian weights, σ = 1.5, over 11×11 pixels; the mean over windows inside the image.
     """
     b = _check_pair(a, b)
     if min(a.shape[2:]) < 11:
         raise ValueError(f"a must have at least 11×11 pixels, got shape {tuple(a.shape)}")
-    # (imported here: it takes two seconds)
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    from torchmetrics.functional.image import structural_similarity_index_measure  # (slow)
 
     # variances are differences of means here: TF32, on by default on GPUs, would lose them
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -58,48 +53,34 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def lpips(a: Tensor, b: Tensor, net: str = "squeeze") -> Tensor:
     """Learned perceptual distance of each pair of images (Zhang et al. 2018), [N, C, H, W] → [N].
 
-    The authors' package, by images of 1 or 3 channels in [0, 1], resized to 64×64. Its backbone
-    ("squeeze" or "alex") was trained on photographs: on digits it is indicative only. Raises
-    `MissingWeights`.
+    The authors' package, for 1 or 3 channels in [0, 1], resized to 64×64. Its backbone ("squeeze"
+    or "alex") was trained on photographs: indicative only on digits. Raises `MissingWeights`.
     """
     b = _check_pair(a, b)
     if a.shape[1] not in (1, 3):
         raise ValueError(f"a must have 1 or 3 channels, got {a.shape[1]}")
-    model = _lpips_model(check_name("net", net, LPIPS_NETS), str(lpips_weights(net)), a.device)
-    distance: Tensor = model(_for_lpips(a), _for_lpips(b))
-    return distance.flatten()
-
-
-def lpips_weights(net: str = "squeeze") -> Path:
-    """Path of the backbone's weights in torch's hub folder (``TORCH_HOME``), or `MissingWeights`."""
-    name = BACKBONES[check_name("net", net, LPIPS_NETS)]
-    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    file = _weights(net)
     if not file.is_file():
         raise MissingWeights(
-            f"LPIPS ({net}) must have its weights at {file}, got no such file; get them with "
-            f"`lrnb fetch lpips`, or set TORCH_HOME to a folder that holds hub/checkpoints/{name}"
+            f"LPIPS ({net}) must have its weights at {file}, got no such file; get them with `lrnb "
+            f"fetch lpips`, or set TORCH_HOME to a folder that holds hub/checkpoints/{file.name}"
         )
-    return file
+    color = [images.expand(-1, 3, -1, -1) for images in (a, b)]
+    resized = [functional.interpolate(images, (64, 64), mode="bilinear") for images in color]
+    distance: Tensor = _lpips_model(net, str(file), a.device)(*resized, normalize=True)
+    return distance.flatten()
 
 
 def lpips_is_present(net: str = "squeeze") -> bool:
     """Whether LPIPS can be computed without a download."""
-    try:
-        return bool(lpips_weights(net))
-    except MissingWeights:
-        return False
+    return _weights(net).is_file()
 
 
 def fetch_lpips(net: str = "squeeze") -> Path:
-    """Download the backbone's weights with torchvision; return their path; OSError if it fails."""
-    from torchvision import models
-
-    weights = {
-        "squeeze": models.SqueezeNet1_1_Weights.IMAGENET1K_V1,
-        "alex": models.AlexNet_Weights.IMAGENET1K_V1,
-    }[check_name("net", net, LPIPS_NETS)]
-    weights.get_state_dict(progress=True, check_hash=True)
-    return lpips_weights(net)
+    """Download torchvision's weights of the backbone; return their path; OSError if it fails."""
+    url = f"https://download.pytorch.org/models/{_weights(net).name}"
+    torch.hub.load_state_dict_from_url(url, check_hash=True)
+    return _weights(net)
 
 
 @dataclass(frozen=True)
@@ -145,18 +126,16 @@ def diversity(images: Tensor) -> dict[str, float]:
 
 
 def _check_pair(a: Tensor, b: Tensor) -> Tensor:
-    """Check two batches of images; return the second on the device of the first."""
+    """Check two batches of images; return b on the device of a."""
     check_tensor("a", a, ndim=4)
     check_tensor("b", b, ndim=4)
     check_same_shape("a", a, "b", b)
     return b.to(a.device)
 
 
-def _for_lpips(images: Tensor) -> Tensor:
-    images = images.expand(-1, 3, -1, -1)
-    if images.shape[2:] != (64, 64):
-        images = functional.interpolate(images, size=(64, 64), mode="bilinear", align_corners=False)
-    return images * 2 - 1
+def _weights(net: str) -> Path:
+    """Where torch's hub keeps the weights of a backbone, in ``TORCH_HOME``."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[check_name("net", net, LPIPS_NETS)]
 
 
 @functools.cache
@@ -166,4 +145,4 @@ def _lpips_model(net: str, weights: str, device: torch.device) -> nn.Module:
     with warnings.catch_warnings():  # the package calls torchvision in a deprecated way
         warnings.simplefilter("ignore")
         model: nn.Module = authors.LPIPS(net=net, verbose=False)
-    return model.eval().requires_grad_(False).to(device)
+    return model.requires_grad_(False).to(device)

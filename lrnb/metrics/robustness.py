@@ -1,7 +1,5 @@
 """Scores that summarize a damage curve over ε."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -15,21 +13,11 @@ def aaddc(eps: Tensor, damage: Tensor) -> Any:
     """Area above the damage curve, in [0, 1]; LARGER means MORE robust.
 
     1 − (1/ε_max) ∫₀^ε_max m(ε) dε with the damage m clipped to [0, 1], by the trapezoid rule with
-    m(0) = 0. The formula of Lu & Chen (2023) is not available; this definition is ours.
-
-    Args:
-        eps: [E], increasing, > 0 (an ε of 0 may lead).
-        damage: [E], for instance 1 − SSIM or LPIPS averaged over samples; or [E, N], one curve a
-            sample.
-
-    Returns:
-        A float; or [N] in double precision, whose mean is the score of the mean curve as long as
-        no damage exceeds 1.
+    m(0) = 0; ε [E] increases from ≥ 0. Damage [E] gives a float; [E, N], a curve a sample, gives
+    [N]. The formula of Lu & Chen (2023) is not available; this definition is ours.
 
     >>> aaddc(torch.tensor([0.5, 1.0]), torch.tensor([0.5, 1.0]))
     0.5
-    >>> aaddc(torch.tensor([0.5, 1.0]), torch.tensor([[0.5, 0.0], [1.0, 0.0]])).tolist()
-    [0.5, 1.0]
     """
     x, y = _check_curve("eps", eps, "damage", damage)
     if bool((x < 0).any()) or bool((x.diff() <= 0).any()) or float(x[-1]) <= 0:
@@ -44,12 +32,8 @@ def auddc(distortion: Tensor, distance: Tensor) -> float:
     """Area under the distortion–distance curve of targeted attacks; LARGER means MORE robust.
 
     Gondim-Ribeiro, Tabacof & Valle (2018): points are sorted by distortion, those in [0, 1] kept,
-    (1, the smallest distance) appended, and integrated by the trapezoid rule.
-
-    Args:
-        distortion: [P], ‖δ‖₂ relative to the distance between source and target.
-        distance: [P], of the attacked decoding to the target, 1 for the source's own
-            reconstruction and 0 for the target's (see `relative_distance`).
+    (1, the smallest distance) appended, and integrated by the trapezoid rule. Distortion [P] is
+    ‖δ‖₂ over the distance from source to target, distance [P] the `relative_distance`.
 
     >>> auddc(torch.tensor([0.0, 0.5]), torch.tensor([1.0, 0.0]))
     0.25
@@ -68,15 +52,9 @@ def auddc(distortion: Tensor, distance: Tensor) -> float:
 def relative_distance(adversarial: Tensor, source: Tensor, target: Tensor) -> Tensor:
     """(d_adv − d_target) / (d_source − d_target), each the distance of a decoding to the target.
 
-    Args:
-        adversarial: [..., N], distance of the attacked decodings to the target images.
-        source: [N], of the clean decodings of the sources.
-        target: [N], of the clean decodings of the targets themselves.
-
-    Returns:
-        [..., N]; 1 where the attack changed nothing, 0 where it reached the target's own
-        reconstruction. NaN where the target's own reconstruction is not at least a tenth nearer to
-        the target than the source's: a ratio of two small differences would be meaningless.
+    Of the attacked decodings [..., N], the source's [N] and the target's own [N]: 1 where the
+    attack changed nothing, 0 where it reached the target's own. NaN, as a ratio of small
+    differences, where the target's own is not at least a tenth nearer than the source's.
     """
     span = source - target
     return torch.where(span > 0.1 * source, (adversarial - target) / span, torch.nan)

@@ -11,7 +11,7 @@ from lrnb.models.zoo import (
     load_images,
     recipes,
     train_all,
-)
+)  # fmt: skip
 
 __all__ = [
     "FAMILIES", "PROFILES", "Autoencoder", "Family", "Posterior", "Profile", "Recipe", "encode",

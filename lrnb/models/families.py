@@ -1,7 +1,5 @@
 """The model families: what each adds to the reconstruction error, and how it is shown."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,15 +14,12 @@ from lrnb.models.autoencoder import Posterior
 
 @dataclass(frozen=True)
 class Batch:
-    """What a penalty is computed from: codes [B, d] drawn from the posterior of a batch.
-
-    ``n_data`` is the size of the training set, ``generator`` the source of samples of the prior.
-    """
+    """What a penalty is computed from: codes [B, d] drawn from the posterior of a batch."""
 
     codes: Tensor
     posterior: Posterior
-    n_data: int
-    generator: torch.Generator | None = None
+    n_data: int  # size of the training set
+    generator: torch.Generator | None = None  # of samples of the prior
 
     def prior(self) -> Tensor:
         """As many samples of N(0, I) as there are codes."""
@@ -33,23 +28,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of autoencoders: the loss is reconstruction error + penalty(batch, β).
-
-    Attributes:
-        name, label: for code and for people; swept_label: the latter where β is varied.
-        color: index into the color-blind palette.
-        stochastic: whether the encoder has a variance.
-        penalty: a scalar; β = 1 is the family's standard weight.
-        adversarial: whether it is trained against a latent attack.
-    """
+    """A family of autoencoders: the loss is reconstruction error + penalty(batch, β)."""
 
     name: str
     label: str = field(compare=False)
-    color: int = field(compare=False)
-    stochastic: bool
-    penalty: Callable[[Batch, float], Tensor]
-    adversarial: bool = False
-    swept_label: str | None = field(default=None, compare=False)
+    color: int = field(compare=False)  # index into the color-blind palette
+    stochastic: bool  # whether the encoder has a variance
+    penalty: Callable[[Batch, float], Tensor]  # β = 1 is the family's standard weight
+    adversarial: bool = False  # whether it is trained against a latent attack
+    swept_label: str | None = field(default=None, compare=False)  # where β is varied
 
 
 def no_penalty(batch: Batch, beta: float) -> Tensor:
@@ -70,8 +57,8 @@ def tc_penalty(batch: Batch, beta: float) -> Tensor:
     return information + beta * correlation + dimension_wise
 
 
-# MMD and SWT are means over pairs and over directions, so they are orders of magnitude smaller
-# than a KL summed over dimensions; the factors 10 and 100 make β = 1 comparable.
+# MMD and SWT are means, over pairs and over directions, and far smaller than a KL, a sum over
+# dimensions; the factors 10 and 100 make β = 1 comparable
 
 
 def moment_penalty(batch: Batch, beta: float) -> Tensor:
@@ -92,14 +79,13 @@ def swt_penalty(batch: Batch, beta: float) -> Tensor:
     return beta * 100.0 * losses.sliced_wasserstein(codes, prior, directions)
 
 
-FAMILIES: Registry[Family] = Registry("family")
-for _family in (
+_families = (
     Family("ae", "AE", 0, False, no_penalty),
     Family("vae", "VAE", 1, True, kl_penalty, swept_label="β-VAE"),
     Family("tcvae", "β-TCVAE", 2, True, tc_penalty, swept_label="β-TCVAE"),
-    Family("dae_kl", "DAE-KL", 3, False, moment_penalty),
+    Family("dae_kl", "DAE-KL", 9, False, moment_penalty),
     Family("dae_mmd", "DAE-MMD", 4, False, mmd_penalty),
-    Family("dae_swt", "DAE-SWT", 5, False, swt_penalty),
-    Family("vae_adv", "VAE, adversarial", 6, True, kl_penalty, adversarial=True),
-):
-    FAMILIES.add(_family.name, _family)
+    Family("dae_swt", "DAE-SWT", 7, False, swt_penalty),
+    Family("vae_adv", "VAE, adversarial", 3, True, kl_penalty, adversarial=True),
+)
+FAMILIES = Registry("family", {family.name: family for family in _families})

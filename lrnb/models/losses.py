@@ -1,7 +1,5 @@
 """The terms of the training losses: reconstruction error and penalties on the code."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -11,11 +9,7 @@ from lrnb.models.autoencoder import Posterior
 
 
 def reconstruction(images: Tensor, outputs: Tensor) -> Tensor:
-    """Squared error summed over pixels, [N]: a Gaussian likelihood of variance ½, up to a constant.
-
-    >>> reconstruction(torch.zeros(2, 1, 2, 2), torch.ones(2, 1, 2, 2))
-    tensor([4., 4.])
-    """
+    """Squared error, a sum over pixels, [N]: a Gaussian likelihood of variance ½."""
     return (images - outputs).flatten(1).square().sum(1)
 
 
@@ -30,10 +24,8 @@ def kl(posterior: Posterior) -> Tensor:
 
 
 def moment_kl(codes: Tensor) -> Tensor:
-    """KL between the Gaussian with the moments of a batch of codes [N, d] and N(0, I), a scalar.
-
-    A deterministic code has no posterior; matching the batch's moments is this project's choice.
-    """
+    """KL between the Gaussian with the moments of a batch of codes [N, d] and N(0, I), a scalar."""
+    # a deterministic code has no posterior; matching the batch's moments is this project's choice
     mean, var = codes.mean(0), codes.var(0, unbiased=False).clamp_min(1e-8)
     return 0.5 * (mean.square() + var - 1 - var.log()).sum()
 
@@ -46,9 +38,9 @@ def mmd(codes: Tensor, prior: Tensor) -> Tensor:
     """
     n, d = codes.shape
     within, cross = torch.zeros_like(codes[0, 0]), torch.zeros_like(codes[0, 0])
-    cc, pp, cp = (
-        _squared_distances(a, b) for a, b in [(codes, codes), (prior, prior), (codes, prior)]
-    )
+    pairs = (codes, codes), (prior, prior), (codes, prior)
+    # (not cdist: its gradient at distance 0 is not finite)
+    cc, pp, cp = ((a[:, None] - b[None]).square().sum(2) for a, b in pairs)
     for c in (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0):
         scale = 2 * d * c
         # the diagonal of a within-term is the kernel at distance 0, which is 1: n in all
@@ -58,12 +50,11 @@ def mmd(codes: Tensor, prior: Tensor) -> Tensor:
 
 
 def sliced_wasserstein(codes: Tensor, prior: Tensor, directions: Tensor) -> Tensor:
-    """Squared sliced Wasserstein-2 distance between two samples [N, d] (Kolouri et al. 2018).
+    """Squared sliced Wasserstein-2 distance of two samples [N, d] (Kolouri et al. 2018).
 
-    The mean over unit directions [L, d] and sorted pairs of the squared difference.
+    A mean over unit directions [L, d] and pairs, sorted along each.
     """
-    a = (codes @ directions.T).sort(dim=0).values
-    b = (prior @ directions.T).sort(dim=0).values
+    a, b = ((sample @ directions.T).sort(dim=0).values for sample in (codes, prior))
     return (a - b).square().mean()
 
 
@@ -72,12 +63,9 @@ def kl_decomposition(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mutual information, total correlation and dimension-wise KL (Chen et al. 2018, eq. 2).
 
-    The aggregate posterior is estimated from the batch with minibatch stratified weights. The three
-    scalars sum to an estimate of the KL of the VAE.
-
-    Args:
-        codes: [B, d], samples of the posterior of the batch.
-        n_data: N, the size of the training set, N ≥ B ≥ 3.
+    From samples [B, d] of the posterior of a batch out of ``n_data`` = N ≥ B ≥ 3 images. The
+    aggregate posterior is estimated with minibatch stratified weights; the three scalars sum to an
+    estimate of the KL of the VAE.
     """
     mean, logvar = posterior.mean, _logvar(posterior)
     batch = len(codes)
@@ -89,10 +77,8 @@ def kl_decomposition(
     log_p_z = _log_normal(codes, torch.zeros_like(codes), torch.zeros_like(codes)).sum(1)
     log_q_z = torch.logsumexp(log_weights + pairwise.sum(2), dim=1)
     log_q_z_product = torch.logsumexp(log_weights[..., None] + pairwise, dim=1).sum(1)
-    mutual_information = (log_q_z_x - log_q_z).mean()
-    total_correlation = (log_q_z - log_q_z_product).mean()
-    dimension_wise_kl = (log_q_z_product - log_p_z).mean()
-    return mutual_information, total_correlation, dimension_wise_kl
+    parts = (log_q_z_x - log_q_z, log_q_z - log_q_z_product, log_q_z_product - log_p_z)
+    return parts[0].mean(), parts[1].mean(), parts[2].mean()
 
 
 def stratified_log_weights(batch: int, n_data: int) -> Tensor:
@@ -103,9 +89,8 @@ def stratified_log_weights(batch: int, n_data: int) -> Tensor:
     >>> [round(total, 4) for total in stratified_log_weights(4, 100).exp().sum(1).tolist()]
     [1.0, 1.0, 1.0, 1.0]
     """
-    m = batch - 1
+    m, rows = batch - 1, torch.arange(batch)
     weights = torch.full((batch, batch), 1 / m)
-    rows = torch.arange(batch)
     weights[rows, (rows + 1) % batch] = (n_data - m) / (n_data * m)
     weights[rows, rows] = 1 / n_data
     return weights.log()
@@ -119,8 +104,3 @@ def _logvar(posterior: Posterior) -> Tensor:
 
 def _log_normal(x: Tensor, mean: Tensor, logvar: Tensor) -> Tensor:
     return -0.5 * ((x - mean).square() * torch.exp(-logvar) + logvar + math.log(2 * math.pi))
-
-
-def _squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    # (not cdist: its gradient at distance 0 is not finite)
-    return (a[:, None] - b[None]).square().sum(2)

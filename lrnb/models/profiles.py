@@ -1,7 +1,5 @@
 """Profiles: how big a run is."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from lrnb._validation import check_integer, check_name
@@ -10,43 +8,32 @@ from lrnb.data import DATASETS
 
 @dataclass(frozen=True)
 class Profile:
-    """How big a run is.
-
-    Attributes:
-        datasets, seeds: what a chapter runs on by default.
-        n_train: training images, None for all; n_test: test images for the clean scores.
-        epochs, batch_size, learning_rate: of the training; width: channels of the first layer.
-        n_attack: test codes that are attacked.
-        eps_count: number of ε on the grid; steps, restarts: of the attack.
-        adv_steps: gradient steps of the attack within adversarial training.
-        decides: whether a run of this size is large enough for verdicts.
-    """
+    """How big a run is."""
 
     name: str
-    datasets: tuple[str, ...]
+    datasets: tuple[str, ...]  # what a chapter runs on by default, with these seeds
     seeds: tuple[int, ...]
-    n_train: int | None
-    n_test: int
+    n_train: int | None  # training images; None for all
+    n_test: int  # test images for the clean scores
     epochs: int
     batch_size: int
     learning_rate: float
-    width: int
-    n_attack: int
-    eps_count: int
-    steps: int
+    width: int  # channels of the first layer
+    n_attack: int  # test codes that are attacked
+    eps_count: int  # ε on the grid
+    steps: int  # of the attack, as the restarts
     restarts: int
-    adv_steps: int = 5
-    decides: bool = True
+    adv_steps: int = 5  # of the attack within adversarial training
+    decides: bool = True  # whether it is large enough for verdicts
 
     def __post_init__(self) -> None:
         for dataset in self.datasets:
             check_name("datasets", dataset, DATASETS)
         counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
-        for argument in (*counts, "adv_steps"):
-            check_integer(argument, getattr(self, argument), 1)
+        for name in (*counts, "adv_steps"):
+            check_integer(name, getattr(self, name), 1)
         check_integer("batch_size", self.batch_size, 3)
-        if self.n_train is not None:
-            check_integer("n_train", self.n_train, 3)
+        check_integer("n_train", 3 if self.n_train is None else self.n_train, 3)
 
 
 _QUICK = Profile(
@@ -74,11 +61,7 @@ PROFILES = {
 
 
 def get_profile(profile: str | Profile) -> Profile:
-    """The profile of a name; a `Profile` is passed through.
-
-    >>> get_profile("quick").datasets
-    ('digits', 'shapes')
-    """
+    """The profile of a name; a `Profile` is passed through."""
     if isinstance(profile, Profile):
         return profile
     return PROFILES[check_name("profile", profile, PROFILES)]

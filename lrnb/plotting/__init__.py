@@ -7,8 +7,7 @@ from lrnb.plotting.curves import (
     code_deviations, damage_curves, distance_curves, effort_curves, family_curves, loss_curves,
     minimum_norms, path_curves, reference_curves, spectra, sweep_curves, training_curves,
 )  # fmt: skip
-from lrnb.plotting.images import image_grids
-from lrnb.plotting.interactive import Page, epsilon_sliders, side_by_side
+from lrnb.plotting.images import Page, epsilon_sliders, image_grids, side_by_side
 from lrnb.plotting.points import (
     costs, differences, dimension_differences, embeddings, forest, rank_correlations,
     robustness_and_diversity, steepness_scatter, tradeoff_paths,

@@ -1,187 +1,139 @@
 """Figures of lines: a row a quantity, a column a data set; bands are 95% intervals over seeds."""
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from lrnb.metrics.images import METRICS
 from lrnb.metrics.statistics import over_seeds
-from lrnb.models.families import FAMILIES
 from lrnb.plotting import style
-from lrnb.plotting.style import Ends, facets
+from lrnb.plotting.style import ATTACK, END, GRAY, SCALES, draw_line, draw_lines, facets, looks
 
 
-def damage_curves(table: pd.DataFrame, *, value: str = "damage") -> Figure:
-    """Draw damage over ε under attack and noise, a row a metric (`untargeted.table`).
-
-    The table is of one family, norm and scale; ``value`` is its column to draw.
-    """
-
-    def draw(ax: Axes, metric: str, here: pd.DataFrame) -> Ends | None:
-        here = here[here["metric"] == metric]
-        if style.not_computed(ax, metric, here[value]):
-            return None
-        ends = style.draw_lines(ax, here, value, "kind", origin="start" not in here)
-        if "floor" in here:
-            level = float(here.drop_duplicates("seed")["floor"].mean())
-            ax.axhline(level, color=style.GRAY, lw=1, ls="--")
-            ends["target itself"] = level, style.GRAY
-        ax.set_ylim(0, None)
-        return ends
-
-    prefix = "distance to target:\n" if "floor" in table else ""
+def damage_curves(table: pd.DataFrame) -> Figure:
+    """Draw damage over ε under attack and noise (`untargeted.table` of one family and scale)."""
+    targeted = "floor" in table
+    prefix = "distance to target:\n" if targeted else ""
     rows = {name: prefix + METRICS[name].label for name in METRICS.ordered(table["metric"])}
-    return facets(table, rows, draw, height=2.3, xlabel=style.eps_unit(table))
+    for ax, _, here in facets(table, rows, height=2.3, by="metric", xlabel=style.eps_unit(table)):
+        draw_lines(ax, here, "damage", "kind", origin=not targeted)
+        if targeted and here["floor"].notna().any():
+            floor = float(here.drop_duplicates("seed")["floor"].mean())
+            ax.axhline(floor, color=GRAY, lw=1, ls="--", label=END + "target's reconstruction")
+        ax.set_ylim(0, None)
+    return plt.gcf()
 
 
 def distance_curves(table: pd.DataFrame) -> Figure:
     """Draw the attacked decoding's distance to its target over ε (`targeted.table`, one family).
 
-    The dashed line is the target's own reconstruction, which the attack cannot be expected to pass.
+    It is not expected to pass the dashed line, the target's own reconstruction.
     """
     start = table.drop_duplicates(["dataset", "seed", "metric"])
     start = start.assign(eps=0.0, distance=start["start"], noise=start["start"])
     both = pd.concat([start, table])
-    noise = both.assign(kind="noise", distance=both["noise"])
-    return damage_curves(pd.concat([both.assign(kind="attack"), noise]), value="distance")
+    attack, noise = (both.assign(damage=both[column]) for column in ("distance", "noise"))
+    return damage_curves(pd.concat([attack.assign(kind="attack"), noise.assign(kind="noise")]))
 
 
 def family_curves(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
     """Draw damage over ε under attack, a row a scale of ε (`untargeted.table`, one norm)."""
     attacked = table[(table["kind"] == "attack") & (table["metric"] == metric)]
-
-    def draw(ax: Axes, scale: str, here: pd.DataFrame) -> Ends:
-        here = here[here["scale"] == scale]
-        ends = style.draw_lines(ax, here, "damage", "family", origin=True)
-        ax.set_ylim(0, None)
-        ax.set_xlabel(style.eps_unit(here))
-        return ends
-
-    rows = dict.fromkeys(style.SCALES.ordered(table["scale"]), METRICS[metric].label)
-    return facets(attacked, rows, draw, height=2.9, sharex="none")
+    rows = dict.fromkeys(SCALES.ordered(table["scale"]), METRICS[metric].label)
+    for ax, _, here in facets(attacked, rows, height=2.9, by="scale", sharex=False):
+        draw_lines(ax, here, "damage", origin=True)
+        ax.set(ylim=(0, None), xlabel=style.eps_unit(here))
+    return plt.gcf()
 
 
 def training_curves(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
-    """Draw what adversarial training changes over its ε (`adversarial_training.table`).
-
-    A line a form of training, which starts from the plain VAE at ε = 0; ``values``: columns to
-    draw, and what stands at the axis.
-    """
-
-    def draw(ax: Axes, value: str, here: pd.DataFrame) -> Ends | None:
-        if style.not_computed(ax, value, here[value]):
-            return None
+    """Draw columns of `adversarial_training.table` (→ label of the axis) over the ε of training."""
+    for ax, value, here in facets(table, values, height=2.1, xlabel="ε in training (L2, raw)"):
         plain, trained = here[here["family"] == "vae"], here[here["adv_form"] != "none"]
-        return style.draw_lines(ax, trained, value, "adv_form", x="adv_eps", start=plain)
-
-    return facets(table, values, draw, height=2.1, xlabel="ε in training (L2, raw)")
+        draw_lines(ax, trained, value, "adv_form", x="adv_eps", start=plain)
+        style.cut(ax, highest=1 if value.startswith("aaddc") else np.inf)
+    return plt.gcf()
 
 
 def sweep_curves(table: pd.DataFrame) -> Figure:
-    """Draw robustness, active dimensions and total correlation over β (`beta_sweep.table`).
-
-    The dotted lines are the total correlation of a Gaussian of the same covariance.
-    """
-    rows = {f"aaddc_{scale}": f"AADDC,\n{name}" for scale, name in style.SCALES.items()} | {
-        "active": "active\ndimensions", "total_correlation": "total\ncorrelation (nats)",
-    }  # fmt: skip
+    """Draw scores over β (`beta_sweep.table`); dotted: of a Gaussian of the same covariance."""
+    rows = {f"aaddc_{scale}": f"AADDC,\n{name}" for scale, name in SCALES.items()}
+    rows |= {"active": "active\ndimensions", "total_correlation": "total\ncorrelation (nats)"}
     betas = sorted(table["beta"].unique())
-
-    def draw(ax: Axes, value: str, here: pd.DataFrame) -> Ends:
-        ends = style.draw_lines(ax, here, value, "family", x="beta")
+    for ax, value, here in facets(table, rows, height=1.9, xlabel="β"):
+        draw_lines(ax, here, value, x="beta", named=value == "aaddc_raw")
         if value == "total_correlation":
-            lines = over_seeds(here, "gaussian_correlation").sort_values("beta")
-            for family, line in lines.groupby("family"):
-                color = style.family_color(str(family))
-                ax.plot(line["beta"], line["mean"], color=color, lw=1.2, ls=":")
+            gaussian = over_seeds(here, "gaussian_correlation").sort_values("beta")
+            for _, look, line in looks(gaussian):
+                ax.plot(line["beta"], line["mean"], color=look["color"], lw=1.2, ls=":")
         ax.set_xscale("log", base=2)
         ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
-        style.cut(ax, highest=1 if value.startswith("aaddc") else math.inf)
-        return ends if value == "aaddc_raw" else {}
-
-    return facets(table, rows, draw, height=1.9, xlabel="β")
+        style.cut(ax, highest=1 if value.startswith("aaddc") else np.inf)
+    return plt.gcf()
 
 
 def effort_curves(table: pd.DataFrame, *, steps: int, restarts: int) -> Figure:
-    """Draw the share of the loss reached with less effort than twice the profile's.
+    """Draw the share of the loss reached with less effort (`strength.table`, one family).
 
-    Of `strength.table`, one family; a ring marks the profile's own ``steps`` and ``restarts``.
+    A ring marks the profile's own ``steps`` and ``restarts``.
     """
     own = {"steps": str(steps), "restarts": str(restarts)}
-
-    def draw(ax: Axes, check: str, here: pd.DataFrame) -> None:
-        here = here[here["check"] == check]
-        line = over_seeds(here, "ratio")
-        line["eps"] = here.groupby("setting")["decodes"].mean()[line["setting"]].to_numpy()
-        style.draw_line(ax, line, style.ATTACK)
-        ax.axhline(1, color=style.GRAY, lw=1, ls="--")
-        for x, y, setting in zip(line["eps"], line["mean"], line["setting"], strict=True):
-            ax.annotate(
-                setting, (x, y), (0, -12), textcoords="offset points", fontsize=8, ha="center"
-            )
-            if setting == own[check]:
-                ax.plot(x, y, "o", ms=9, mfc="none", mec=style.ATTACK)
+    rows, xlabel = dict.fromkeys(own, "share of the loss"), "decoder evaluations per code and ε"
+    for ax, check, here in facets(table, rows, height=2.4, by="check", xlabel=xlabel):
+        line, decodes = over_seeds(here, "ratio"), here.groupby("setting")["decodes"].mean()
+        line["eps"] = decodes[line["setting"]].to_numpy()
+        draw_line(ax, line, ATTACK)
+        ax.axhline(1, color=GRAY, lw=1, ls="--")
+        for x, y, name in zip(line["eps"], line["mean"], line["setting"], strict=True):
+            ax.annotate(name, (x, y), (0, -12), textcoords="offset points", fontsize=8, ha="center")
+            if name == own[check]:
+                ax.plot(x, y, "o", ms=9, mfc="none", mec=ATTACK)
         ax.margins(0.08, 0.2)
         style.note(ax, f"by {check}")
-
-    rows = dict.fromkeys(own, "share of the loss")
-    return facets(table, rows, draw, height=2.4, xlabel="decoder evaluations per code and ε")
+    return plt.gcf()
 
 
 def reference_curves(table: pd.DataFrame) -> Figure:
     """Draw the attack's loss over its references', over ε (`strength.table`, one family)."""
-
-    def draw(ax: Axes, check: str, here: pd.DataFrame) -> None:
-        style.draw_line(ax, over_seeds(here[here["check"] == check], "ratio"), style.ATTACK)
-        ax.axhline(1, color=style.GRAY, lw=1, ls="--")
+    rows = {"first order": "√loss / (ε·σ_max)", "exhaustive": "loss / grid search"}
+    rows, xlabel = rows | {"noise": "loss / noise"}, "ε (L2, raw)"
+    for ax, check, here in facets(table, rows, height=2.2, by="check", xlabel=xlabel, sharex=False):
+        draw_line(ax, over_seeds(here, "ratio"), ATTACK)
+        ax.axhline(1, color=GRAY, lw=1, ls="--")
         ax.set_xscale("log" if check == "first order" else "linear")
         low, high = ax.get_ylim()
-        ax.set_ylim(*((0, None) if check == "noise" else (min(low, 0.95), max(high, 1.05))))
-
-    rows = {"first order": "√loss / (ε·σ_max)", "exhaustive": "loss / grid search"}
-    rows |= {"noise": "loss / noise"}
-    return facets(table, rows, draw, height=2.2, xlabel="ε (L2, raw)", sharex="none")
+        ax.set_ylim(0 if check == "noise" else min(low, 0.95), max(high, 1.05))
+    return plt.gcf()
 
 
 def minimum_norms(table: pd.DataFrame) -> Figure:
-    """Draw the share of codes for which a ‖δ‖ is enough (`strength.minimum_norm_table`).
-
-    All seeds of a family are one distribution; in the lower row per spread of the code.
-    """
-
-    def draw(ax: Axes, unit: str, here: pd.DataFrame) -> None:
-        lengths = here["length"] if unit == "raw" else here["length"] / here["spread"]
-        for family in FAMILIES.ordered(here["family"]):
-            ordered = np.sort(lengths[here["family"] == family])
-            share, color = np.arange(len(ordered) + 1) / len(ordered), style.family_color(family)
-            ax.step(np.append(0, ordered), share, where="post", color=color, lw=1.6,
-                    label=FAMILIES[family].label)  # fmt: skip
+    """Draw the share of codes for which a ‖δ‖ is enough (`strength.minimum_norm_table`)."""
+    rows = dict.fromkeys(("raw", "units of the spread"), "share of codes")
+    for ax, unit, here in facets(table, rows, height=2.5, sharex=False):
+        for _, look, codes in looks(here):
+            lengths = codes["length"] if unit == "raw" else codes["length"] / codes["spread"]
+            share = np.arange(len(codes) + 1) / len(codes)
+            ax.step(np.append(0, np.sort(lengths)), share, where="post", lw=1.6, **look)
         ax.margins(x=0.1)
         ax.set(ylim=(0, 1.02), xlim=(0, None), xlabel=f"‖δ‖₂ ({unit})")
-
-    rows = dict.fromkeys(("raw", "units of the spread"), "share of codes")
-    return facets(table, rows, draw, height=2.5, sharex="none")
+    return plt.gcf()
 
 
 def spectra(table: pd.DataFrame) -> Figure:
     """Draw singular values of the decoder's Jacobian by rank (`geometry.spectrum_table`)."""
-
-    def draw(ax: Axes, _: str, here: pd.DataFrame) -> None:
-        for name, (_end, color) in style.draw_lines(ax, here, "sigma", "family").items():
-            ax.plot([], [], color=color, label=name)
+    rows, xlabel = "singular value of ∂D/∂z", "rank of the singular value"
+    for ax, _, here in facets(table.assign(eps=table["rank"]), rows, height=3.2, xlabel=xlabel):
+        draw_lines(ax, here, "sigma", named=False)
+        for _, look, _ in looks(here):
+            ax.plot([], [], **look)
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-    rows, ranked = {"": "singular value of ∂D/∂z"}, table.assign(eps=table["rank"])
-    return facets(ranked, rows, draw, height=3.2, xlabel="rank of the singular value")
+    return plt.gcf()
 
 
 def path_curves(table: pd.DataFrame) -> Figure:
@@ -189,54 +141,38 @@ def path_curves(table: pd.DataFrame) -> Figure:
     rows = {"change": "squared error\nper pixel"}
     rows |= {"log_density": "change of log q\n(posteriors, nats)"}
     rows |= {"kernel": "change of log q\n(kernels, nats)"}
-
-    def draw(ax: Axes, value: str, here: pd.DataFrame) -> Ends:
-        ends = style.draw_lines(ax, here, value, "kind")
-        ax.axvline(1, color=style.GRAY, lw=1, ls=":")  # δ itself
+    path = table.assign(kind=table["direction"], eps=table["t"])
+    for ax, value, here in facets(path, rows, height=2.3, xlabel="t, way along δ"):
+        draw_lines(ax, here, value, "kind")
+        ax.axvline(1, color=GRAY, lw=1, ls=":")  # δ itself
         if value == "change":
             ax.set_ylim(0, None)
-        return ends
-
-    path = table.assign(kind=table["direction"], eps=table["t"])
-    return facets(path, rows, draw, height=2.3, xlabel="t, way along δ")
+    return plt.gcf()
 
 
 def loss_curves(histories: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]]) -> Figure:
     """Draw the reconstruction error over epochs; data set → family → `lrnb.models` history."""
-    shown = {
-        "reconstruction": (":", "training (with code noise)"),
-        "validation": ("-", "test images"),
-    }
-
-    def draw(ax: Axes, _: str, here: Mapping[str, Sequence[Mapping[str, float]]]) -> Ends:
-        ends = {}
-        for family, history in here.items():
-            table, color = pd.DataFrame(history), style.family_color(family)
-            for column, (dashes, _label) in shown.items():
-                ax.plot(table["epoch"], table[column], color=color, lw=1.4, ls=dashes)
-            ends[FAMILIES[family].label] = (float(table["validation"].iloc[-1]), color)
-        for dashes, name in shown.values():
-            ax.plot([], [], color=style.GRAY, ls=dashes, lw=1.4, label=name)
+    for ax, _, here in facets(histories, "squared error per image", height=3.2, xlabel="epoch"):
+        for _, look, history in looks(here):
+            table, color = pd.DataFrame(history).set_index("epoch"), look["color"]
+            ax.plot(table["reconstruction"], color=color, lw=1.4, ls=":")
+            ax.plot(table["validation"], color=color, lw=1.4, label=END + look["label"])
+        ax.plot([], [], color=GRAY, ls=":", lw=1.4, label="training (with code noise)")
+        ax.plot([], [], color=GRAY, ls="-", lw=1.4, label="test images")
         ax.set_yscale("log")
-        return ends
-
-    return facets(histories, {"": "squared error per image"}, draw, height=3.2, xlabel="epoch")
+    return plt.gcf()
 
 
 def code_deviations(deviations: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """Draw each dimension's standard deviation, sorted; data set → family → [d]."""
-
-    def draw(ax: Axes, _: str, here: Mapping[str, Tensor]) -> Ends:
-        ends = {}
-        for family, values in here.items():
-            ordered, color = np.sort(values.cpu().numpy())[::-1], style.family_color(family)
-            ax.plot(range(1, len(ordered) + 1), ordered, color=color, marker="o", ms=2.5, lw=1.4)
-            ends[FAMILIES[family].label] = (float(ordered[-1]), color)
-        ax.axhline(0.1, color=style.GRAY, lw=0.8, ls="--")
-        ax.text(1, 0.1, "active above", fontsize=7, color=style.GRAY, va="bottom")
+    rows, xlabel = "standard deviation of μ", "dimension, by rank"
+    for ax, _, here in facets(deviations, rows, height=3, xlabel=xlabel):
+        for _, look, values in looks(here):
+            ranks, ordered = range(1, len(values) + 1), np.sort(values.cpu().numpy())[::-1]
+            look["label"] = END + look["label"]
+            ax.plot(ranks, ordered, marker="o", ms=2.5, lw=1.4, **look)
+        ax.axhline(0.1, color=GRAY, lw=0.8, ls="--")
+        ax.text(1, 0.1, "active above", fontsize=7, color=GRAY, va="bottom")
         ax.set_ylim(0, None)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        return ends
-
-    rows = {"": "standard deviation of μ"}
-    return facets(deviations, rows, draw, height=3, xlabel="dimension, by rank")
+    return plt.gcf()

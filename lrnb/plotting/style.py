@@ -1,11 +1,11 @@
 """The look of every figure: names, colors, the grid of panels, lines and their labels."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from lrnb._validation import Registry
 from lrnb.attacks.balls import BALLS
 from lrnb.data import DATASETS
+from lrnb.metrics.images import METRICS
 from lrnb.metrics.statistics import over_seeds
 from lrnb.models.families import FAMILIES
 from lrnb.models.training import ADVERSARIAL_FORMS
@@ -21,22 +22,20 @@ from lrnb.models.training import ADVERSARIAL_FORMS
 PALETTE = sns.color_palette("colorblind")
 ATTACK, NOISE, GRAY = PALETTE[3], PALETTE[0], "0.55"
 SCALES = Registry("scale", {"raw": "raw ε", "spread": "ε per spread"})
-_KINDS = Registry("kind", {"attack": ATTACK, "noise": NOISE})
-_FORMS = Registry("adv_form", dict(zip(ADVERSARIAL_FORMS, PALETTE[2::2], strict=False)))
-Ends = dict[str, tuple[float, Any]]  # what stands at a line's right end: its height and color
+_COLORS: dict[str, Registry[Any]] = {
+    "family": FAMILIES, "dataset": DATASETS,
+    "kind": Registry("kind", {"attack": ATTACK, "noise": NOISE}),
+    "scale": Registry("scale", {"raw": ATTACK, "spread": NOISE}),
+    "adv_form": Registry("adv_form", dict(zip(ADVERSARIAL_FORMS, PALETTE[2::2], strict=False))),
+}  # fmt: skip
+END = "_end "  # before a line's label: it stands at the line's right end, not in the legend
 
 
 def labels() -> Registry[str]:
     """Return the labels of everything that tables name, those added to a registry included."""
-    entries = (entry for kind in (DATASETS, FAMILIES, BALLS) for entry in kind.items())
-    scores = {"ssim": "SSIM", "lpips": "LPIPS", "mse": "squared error"}
-    named = {name: entry.label for name, entry in entries}
+    named = {x: known[x].label for known in (DATASETS, FAMILIES, BALLS, METRICS) for x in known}
+    scores = {"ssim": "SSIM", "mse": "squared error"}  # shorter than those of the distances
     return Registry("name", named | scores | SCALES | ADVERSARIAL_FORMS)
-
-
-def family_color(name: str) -> Any:
-    """Return the color of a family."""
-    return PALETTE[FAMILIES[name].color]
 
 
 def label(name: str) -> str:
@@ -50,8 +49,7 @@ def label(name: str) -> str:
 
 def use_style() -> None:
     """Set the book's look: opaque white background, color-blind-safe colors, readable sizes."""
-    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    plt.rcParams.update({
+    sns.set_theme(style="ticks", palette="colorblind", rc={
         "figure.facecolor": "white", "savefig.facecolor": "white", "figure.dpi": 110,
         "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9,
         "ytick.labelsize": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -59,33 +57,53 @@ def use_style() -> None:
     })  # fmt: skip
 
 
+def split(data: pd.DataFrame | Mapping[str, Any], known: Registry[Any]) -> dict[str, Any]:
+    """Split a table by the column of a registry's names (a mapping is split), in its order."""
+    if isinstance(data, pd.DataFrame):
+        data = {str(name): part for name, part in data.groupby(known.argument)}
+    return {name: data[name] for name in known.ordered(data)}
+
+
+def looks(
+    data: pd.DataFrame | Mapping[str, Any], by: str = "family", *, swept: bool = False
+) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Iterate over what colors tell apart: (name, color and label for an artist, its data)."""
+    for name, part in split(data, _COLORS[by]).items():
+        entry = _COLORS[by][name]
+        color = PALETTE[entry.color] if by in ("family", "dataset") else entry
+        special = FAMILIES[name].swept_label if swept else None
+        yield name, {"color": color, "label": special or labels().get(name, name)}, part
+
+
 def facets(
-    data: pd.DataFrame | Mapping[str, Any], rows: Mapping[str, str],
-    draw: Callable[[Axes, str, Any], Ends | None], *, height: float, xlabel: str | None = None,
-    sharex: Literal["col", "none"] = "col",
-) -> Figure:  # fmt: skip
-    """Draw a grid of panels: a row a key of ``rows``, a column a data set; its legend is below.
+    data: pd.DataFrame | Mapping[str, Any], rows: Mapping[str, str] | str, *, height: float,
+    by: str | None = None, xlabel: str = "", sharex: bool = True,
+) -> Iterator[tuple[Axes, str, Any]]:  # fmt: skip
+    """Make a figure; iterate over its panels to be drawn, (axes, key of the row, its data).
 
     Args:
-        data: a table with the column "dataset", or what is drawn by data set.
-        rows: key → label of the y axis.
-        draw: (axes, key, data of the data set) draws a panel; returns what its lines are labeled.
+        data: a table or a mapping by data set; a column of panels each.
+        rows: key → label of the y axis, "" where `name_rows` is used; one label for one row.
         height: of a panel, in inches; xlabel: of the lowest panels.
+        by: the table's column that holds the keys, if a panel is to have only those rows.
     """
-    names = DATASETS.ordered(data["dataset"] if isinstance(data, pd.DataFrame) else data)
+    parts, rows = split(data, DATASETS), {"": rows} if isinstance(rows, str) else rows
     # the page scales a figure down to its width, so narrower panels keep text large
-    size = ({1: 5.0, 2: 4.2}.get(len(names), 3.2) * len(names), height * len(rows))
-    fig, axes = plt.subplots(len(rows), len(names), figsize=size, squeeze=False, sharex=sharex)
-    for column, name in enumerate(names):
-        axes[0, column].set_title(DATASETS[name].label)
-        part = data[data["dataset"] == name] if isinstance(data, pd.DataFrame) else data[name]
-        for key, ax in zip(rows, axes[:, column], strict=True):
-            _label_ends(ax, draw(ax, key, part) or {})
-            ax.set_ylabel(rows[key] if column == 0 else "")
-        if xlabel:
-            axes[-1, column].set_xlabel(xlabel)
+    size = ({1: 5.0, 2: 4.2}.get(len(parts), 3.2) * len(parts), height * len(rows))
+    fig, axes = plt.subplots(len(rows), len(parts), figsize=size, squeeze=False,
+                             sharex="col" if sharex else "none")  # fmt: skip
+    for column, (name, part) in zip(axes.T, parts.items(), strict=True):
+        column[0].set_title(DATASETS[name].label)
+        column[-1].set_xlabel(xlabel)
+        for ax, (key, ylabel) in zip(column, rows.items(), strict=True):
+            yield ax, key, part[part[by] == key] if by else part
+            if ax in axes[:, 0]:
+                ax.set_ylabel(ylabel)
+            elif not ylabel:
+                ax.tick_params(labelleft=False)
+    for ax in axes.flat:  # when the limits of all panels are final
+        _label_ends(ax)
     finish(fig)
-    return fig
 
 
 def finish(fig: Figure) -> None:
@@ -101,71 +119,65 @@ def finish(fig: Figure) -> None:
     fig.tight_layout(rect=(0, room, 1, 1))
 
 
-def draw_line(ax: Axes, line: pd.DataFrame, color: Any, *, x: str = "eps") -> tuple[float, Any]:
-    """Draw means over x with the band of their intervals; return the end's height and color."""
+def draw_line(ax: Axes, line: pd.DataFrame, color: Any, x: str = "eps", label: str = "") -> None:
+    """Draw means over x with the band of their intervals."""
     line = line.sort_values(x)
-    ax.plot(line[x], line["mean"], color=color, marker="o", ms=3, lw=1.6)
+    ax.plot(line[x], line["mean"], color=color, marker="o", ms=3, lw=1.6, label=label)
     ax.fill_between(line[x], line["low"], line["high"], color=color, alpha=0.2, lw=0)
-    return float(line["mean"].iloc[-1]), color
 
 
 def draw_lines(
-    ax: Axes, table: pd.DataFrame, value: str, by: str, *, x: str = "eps",
-    start: pd.DataFrame | None = None, origin: bool = False,
-) -> Ends:  # fmt: skip
+    ax: Axes, table: pd.DataFrame, value: str, by: str = "family", *, x: str = "eps",
+    start: pd.DataFrame | None = None, origin: bool = False, named: bool = True,
+) -> None:  # fmt: skip
     """Draw a line for each name in the column ``by``, means over seeds with 95% intervals.
 
-    ``start`` holds rows that begin every line; ``origin`` adds 0 at ε = 0.
+    ``start`` holds rows that begin every line; ``origin`` adds 0 at ε = 0; ``named`` lines have
+    their name at their end. Where LPIPS was not computed, the panel says so.
     """
-    families = Registry("family", {name: family_color(name) for name in FAMILIES})
-    colors = {"family": families, "kind": _KINDS, "adv_form": _FORMS}[by]
-    ends: Ends = {}
-    for name in colors.ordered(table[by]):
-        line = over_seeds(pd.concat([start, table[table[by] == name]]), value)
+    of_lpips = value.endswith("lpips") or set(table.get("metric", ())) == {"lpips"}
+    if of_lpips and table[value].isna().all():
+        note(ax, "not computed:\nrun `lrnb fetch lpips`", 0.5, 0.45, "center")
+        ax.set_yticks([])
+        return
+    for _, look, rows in looks(table, by, swept=x == "beta"):
+        line = over_seeds(pd.concat([start, rows]), value)
         if origin:
             line = pd.concat([line.iloc[:1].assign(eps=0.0, mean=0.0, low=0.0, high=0.0), line])
-        swept = FAMILIES[name].swept_label if by == "family" and x == "beta" else None
-        ends[swept or labels().get(name, name)] = draw_line(ax, line, colors[name], x=x)
-    return ends
+        draw_line(ax, line, look["color"], x, END + look["label"] if named else "")
 
 
-def _label_ends(ax: Axes, ends: Ends) -> None:
+def _label_ends(ax: Axes) -> None:
     """Name lines at their right ends, moved apart where they would overlap."""
-    if ends:
+    named = [line for line in ax.lines if str(line.get_label()).startswith(END)]
+    if named:
         ax.margins(x=0.02)
+    to_axes = ax.transData + ax.transAxes.inverted()
+    ends = [(ax.get_xlim()[1], float(np.asarray(line.get_ydata())[-1])) for line in named]
+    own = [float(to_axes.transform(end)[1]) for end in ends]
+    order = np.argsort(own)
     # tight_layout shrinks the panel later, hence a generous gap between the labels
-    gap, last = 13 * ax.figure.dpi / 72 / ax.get_window_extent().height, -1.0
-    for name, (y, color) in sorted(ends.items(), key=lambda end: end[1][0]):
-        own = ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], y)))[1]
-        last = max(own, last + gap)
+    gap, last, highest = 13 * ax.figure.dpi / 72 / ax.get_window_extent().height, -1.0, 1.0
+    heights = {i: (last := max(own[i], last + gap)) for i in order}
+    for i in reversed(order):
+        heights[i] = min(heights[i], highest)
+        highest = heights[i] - gap
         ax.annotate(
-            name, (1.01, last), xycoords="axes fraction", color=color, fontsize=8, va="center",
-            annotation_clip=False,
+            str(named[i].get_label()).removeprefix(END), (1.01, heights[i]), fontsize=8, va="center",
+            xycoords="axes fraction", color=named[i].get_color(), annotation_clip=False,
         )  # fmt: skip
 
 
-def name_rows(ax: Axes, names: list[str], *, shown: bool | None = None) -> None:
-    """Turn the y axis into a list of names, the first at the top; shown in the first column."""
-    if shown is None:
-        spec = ax.get_subplotspec()
-        shown = spec is None or spec.is_first_col()
+def name_rows(ax: Axes, names: list[str]) -> None:
+    """Turn the y axis into a list of names, the first at the top."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0, labelleft=shown)
+    ax.tick_params(axis="y", length=0)
 
 
 def note(ax: Axes, text: str, x: float = 0.97, y: float = 0.05, ha: str = "right") -> None:
     """Write a gray remark into a panel, at its lower right unless told otherwise."""
     ax.text(x, y, text, transform=ax.transAxes, ha=ha, fontsize=9, color=GRAY)
-
-
-def not_computed(ax: Axes, metric: str, values: pd.Series) -> bool:
-    """Return whether LPIPS was not computed, and say so in the panel."""
-    missing = metric.endswith("lpips") and bool(values.isna().all())
-    if missing:
-        note(ax, "not computed:\nrun `lrnb fetch lpips`", 0.5, 0.45, "center")
-        ax.set_yticks([])
-    return missing
 
 
 def eps_unit(table: pd.DataFrame) -> str:
@@ -175,7 +187,7 @@ def eps_unit(table: pd.DataFrame) -> str:
     return f"ε ({BALLS[norm].label}, {scale})"
 
 
-def cut(ax: Axes, *, highest: float) -> None:
+def cut(ax: Axes, *, highest: float = math.inf) -> None:
     """Cut off what an interval has below 0 or above a quantity's highest value."""
     bottom, top = ax.get_ylim()
     room = 0.03 * (min(top, highest) - max(bottom, 0))

@@ -1,7 +1,5 @@
 """The book's HTML built by Jupyter Book, and the notebooks validated by nbval."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -9,9 +7,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nbformat
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
 from lrnb.models import get_profile
 from lrnb.publish.run import chapters
@@ -28,11 +27,12 @@ class NotValid(RuntimeError):
 def build(source: Path) -> Path:
     """Build the HTML of the book in a folder, warnings as errors; return its first page.
 
-    Raises:
-        BuildFailed: Sphinx reported errors or warnings, or a stored output is an error.
+    Raises BuildFailed if Sphinx reports errors or warnings, or a stored output is an error.
     """
     for notebook in chapters(source):
-        _refuse_errors(notebook)
+        for index, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
+            for error in (o for o in cell.get("outputs", []) if o.output_type == "error"):
+                raise BuildFailed(f"{notebook} holds an error in cell {index}: {error.ename}")
     built = source / "_build" / "html"
     shutil.rmtree(built, ignore_errors=True)
     start = "from jupyter_book.cli.main import main; main()"
@@ -49,48 +49,27 @@ def validate(root: Path, chosen: Sequence[str] = ()) -> str:
     """Run the tracked notebooks at smoke scale under nbval, which compares their marked cells.
 
     These print facts that hold at any scale and on any machine, so the output must equal what is
-    stored. Returns the report of nbval.
-
-    Raises:
-        NotValid: a fact did not hold, a cell failed, or a notebook has nothing to compare.
+    stored. Returns the report of nbval; raises NotValid if a fact did not hold, a cell failed, or a
+    notebook has nothing to compare.
     """
     size = get_profile("smoke")
     parameters = dict(profile=size.name, datasets=list(size.datasets), seeds=list(size.seeds))
+    kernel = {"kernel_name": "python3", "language": "python"}
     with tempfile.TemporaryDirectory() as scratch:
-        copies = []
         for chapter in chapters(root, chosen):
-            copies.append(Path(scratch) / chapter.name)
-            _scale(chapter, copies[-1], parameters)
-        environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
-        command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
-        options: dict[str, Any] = dict(env=environment, stdout=subprocess.PIPE, text=True)
+            notebook = load_notebook_node(str(chapter))
+            notebook = parameterize_notebook(notebook, parameters, **kernel)
+            marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
+            if not marked or not all(cell.outputs for cell in marked):
+                raise NotValid(f"{chapter.name} has no stored outputs that could be compared")
+            nbformat.write(notebook, Path(scratch) / chapter.name)
         # two at once: most of the time one core has nothing to do
-        running = [
-            subprocess.Popen([*command, *map(str, half)], cwd=scratch, **options)
-            for half in (copies[::2], copies[1::2])
-            if half
-        ]
-        output = [half.communicate()[0] for half in running]
-    if any(half.returncode for half in running):
-        raise NotValid("\n".join(output))
-    return "\n".join(output)
-
-
-def _scale(source: Path, target: Path, parameters: dict[str, Any]) -> None:
-    """A copy of a notebook with other parameters; its stored outputs stay."""
-    from papermill.iorw import load_notebook_node, write_ipynb
-    from papermill.parameterize import parameterize_notebook
-
-    notebook = load_notebook_node(str(source))
-    notebook = parameterize_notebook(notebook, parameters, kernel_name="python3", language="python")
-    marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
-    if not marked or not all(cell.outputs for cell in marked):
-        raise NotValid(f"{source.name} has no stored outputs that could be compared")
-    write_ipynb(notebook, str(target))
-
-
-def _refuse_errors(notebook: Path) -> None:
-    for index, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "error":
-                raise BuildFailed(f"{notebook} holds an error in cell {index}: {output['ename']}")
+        options = ["--nbval-lax", "-q", "-p", "no:cacheprovider", "-n2", "--dist=loadfile"]
+        command = [sys.executable, "-m", "pytest", *options, scratch]
+        environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
+        done = subprocess.run(
+            command, cwd=scratch, env=environment, stdout=subprocess.PIPE, text=True
+        )
+    if done.returncode:
+        raise NotValid(done.stdout)
+    return done.stdout

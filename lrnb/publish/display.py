@@ -1,15 +1,7 @@
-"""Markdown, values and source code displayed from a notebook's code cell."""
+"""Display Markdown from a code cell, and keep values in the notebook for the book's other pages."""
 
-from __future__ import annotations
-
-import inspect
-from collections.abc import Callable
+import sys
 from typing import Any
-
-
-def show_source(function: Callable[..., Any]) -> None:
-    """Display the source of a function of the package, as it is tested."""
-    show_markdown(f"```python\n{inspect.getsource(function).rstrip()}\n```")
 
 
 def show_markdown(text: str) -> None:
@@ -40,12 +32,8 @@ def _glue(name: str, kind: str, content: str) -> None:
 
 def _display(data: dict[str, str], **options: Any) -> bool:
     """Display in a notebook; returns whether there is one."""
-    try:
-        from IPython import get_ipython
-        from IPython.display import display
-    except ImportError:
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
         return False
-    if get_ipython() is None:
-        return False
-    display(data, raw=True, **options)  # type: ignore[no-untyped-call]
+    ipython.display.display(data, raw=True, **options)
     return True

@@ -3,16 +3,14 @@
 The tracked notebooks are never touched by a run, unless it is asked to write in place.
 """
 
-from __future__ import annotations
-
 import ast
-import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import yaml
@@ -32,12 +30,15 @@ class ChapterFailed(RuntimeError):
 
 
 def chapters(root: Path, chosen: Sequence[str] = ()) -> list[Path]:
-    """The notebooks of the book in order; only those whose name begins with one of ``chosen``."""
-    notebooks = sorted((root / "notebooks").glob("[0-9]*.ipynb"))
+    """The notebooks in the order of ``_toc.yml``; those whose name begins with one of ``chosen``."""
+    toc = root / "_toc.yml"
+    listed = toc.read_text(encoding="utf-8") if toc.is_file() else ""
+    files = (root / "notebooks").glob("[0-9]*.ipynb")
+    notebooks = sorted(files, key=lambda n: (listed.find(f"notebooks/{n.stem}"), n.stem))
     for name in chosen:
         if not any(n.stem.startswith(name) for n in notebooks):
             check_name("chapters", name, [n.stem for n in notebooks])
-    return [n for n in notebooks if not chosen or n.stem.startswith(tuple(chosen))]
+    return [n for n in notebooks if n.stem.startswith(tuple(chosen) or "")]
 
 
 def repository(root: Path) -> tuple[str, str]:
@@ -61,37 +62,28 @@ def run(
         root: of the project.
         datasets, seeds: what to run on; the profile's own where empty.
         chosen: beginnings of the names of the chapters; all where empty.
-        in_place: also replace the tracked notebooks and their tables by the executed ones, without
-            the parameters they ran with.
+        in_place: replace the tracked notebooks and tables too, without the injected parameters.
 
-    Raises:
-        UnknownName, MissingData: before anything runs.
-        ChapterFailed: a notebook raised an error; its copy is left in ``_build/running``.
+    Raises UnknownName or MissingData before anything runs; ChapterFailed if a notebook raised an
+    error, whose copy is left in ``_build/running``.
     """
     size = get_profile(profile)
     datasets = list(dict.fromkeys(datasets or size.datasets))
-    parameters = {
-        "profile": profile,
-        "datasets": datasets,
-        "seeds": list(dict.fromkeys(seeds or size.seeds)),
-    }
+    seeds = list(dict.fromkeys(seeds or size.seeds))
+    parameters = {"profile": profile, "datasets": datasets, "seeds": seeds}
     for name in datasets:
         data.fingerprint(name)  # raises now rather than after the first models are trained
-    notebooks = chapters(root, chosen)
-    staged = stage(root, profile)
-    results = staged / "results" / profile
-    executed = []
-    # (a drawing backend in the environment would leave the notebooks without figures)
-    with share_terminal(), _environment(LRNB_RESULTS=str(results), MPLBACKEND=None):
-        for notebook in track(notebooks, "chapters"):
-            target = staged / "notebooks" / notebook.name
-            _execute(notebook, target, parameters, root / "_build" / "running" / profile)
-            executed.append(target)
-    if in_place:
-        for notebook in executed:
-            _publish(notebook, root / "notebooks" / notebook.name)
-            for table in results.glob(f"{notebook.stem}*"):
-                _copy(table, root / "results" / profile / table.name)
+    notebooks, staged = chapters(root, chosen), stage(root, profile)
+    results, scratch = staged / "results" / profile, root / "_build" / "running" / profile
+    executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
+    with share_terminal(), mock.patch.dict(os.environ, LRNB_RESULTS=str(results)):
+        os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
+        for notebook, target in track(zip(notebooks, executed, strict=True), "chapters"):
+            _execute(notebook, target, parameters, scratch)
+    for notebook in executed if in_place else ():
+        _publish(notebook, root / "notebooks" / notebook.name)
+        for table in results.glob(f"{notebook.stem}*"):
+            _copy(table, root / "results" / profile / table.name)
     return executed
 
 
@@ -102,18 +94,16 @@ def stage(root: Path, profile: str) -> Path:
     """
     staged = root / "_build" / profile
     for name in STAGED:
-        source = root / name
-        kept = name in ("notebooks", "results")
-        if source.is_dir() and not kept:
+        source, keep = root / name, name in ("notebooks", "results")
+        if source.is_dir() and not keep:
             shutil.rmtree(staged / name, ignore_errors=True)
-        files = [source] if source.is_file() else source.rglob("*")
-        for file in files:
-            target = staged / file.relative_to(root)
-            if file.is_dir() or file.suffix not in _SUFFIXES or ".ipynb_checkpoints" in file.parts:
+        for file in (source, *source.rglob("*")):
+            target, hidden = staged / file.relative_to(root), ".ipynb_checkpoints" in file.parts
+            if not file.is_file() or file.suffix not in _SUFFIXES or hidden:
                 continue
-            if kept and target.exists() and target.stat().st_mtime >= file.stat().st_mtime:
-                continue
-            _copy(file, target)
+            newer = not target.exists() or target.stat().st_mtime < file.stat().st_mtime
+            if newer or not keep:
+                _copy(file, target)
     return staged
 
 
@@ -122,18 +112,12 @@ def _execute(source: Path, target: Path, parameters: Mapping[str, object], scrat
     import papermill
 
     scratch.mkdir(parents=True, exist_ok=True)
-    running = scratch / source.name
-    start = time.monotonic()
+    running, start = scratch / source.name, time.monotonic()
     try:
         papermill.execute_notebook(
-            source,
-            running,
-            parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            cwd=target.parent,
-            extra_arguments=["--log-level=ERROR"],
-        )
+            source, running, parameters, kernel_name="python3", progress_bar=False,
+            cwd=target.parent, extra_arguments=["--log-level=ERROR"],
+        )  # fmt: skip
     except Exception as error:  # raised by the notebook, or the kernel died (out of memory, say)
         raise ChapterFailed(f"{source.name} failed, see {running}:\n{error}") from error
     notebook = nbformat.read(running, as_version=4)
@@ -156,51 +140,28 @@ def _describe_figures(notebook: nbformat.NotebookNode) -> None:
         text = output.get("data", {}).get("application/papermill.record/text/plain")
         if name and text:
             glued[name] = float(text) if text in ("nan", "inf", "-inf") else ast.literal_eval(text)
-    for cell in notebook.cells:
-        if "alt" in cell.metadata:
-            if not any("image/png" in output.get("data", {}) for output in cell.outputs):
-                raise ChapterFailed(f"the figure described by {cell.metadata['alt']!r} is missing")
-            try:
-                cell.metadata["mystnb"]["image"]["alt"] = cell.metadata["alt"].format_map(glued)
-            except (KeyError, ValueError) as error:
-                raise ChapterFailed(
-                    f"no value for the alternative text {cell.metadata['alt']!r}: {error!r}"
-                ) from error
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f"{target.name}.part")
-    shutil.copy2(source, scratch)
-    scratch.replace(target)
+    for cell in (cell for cell in notebook.cells if "alt" in cell.metadata):
+        alt = cell.metadata["alt"]
+        if not any("image/png" in output.get("data", {}) for output in cell.outputs):
+            raise ChapterFailed(f"the figure described by {alt!r} is missing")
+        try:
+            cell.metadata["mystnb"]["image"]["alt"] = alt.format_map(glued)
+        except (KeyError, ValueError) as error:
+            message = f"no value for the alternative text {alt!r}: {error!r}"
+            raise ChapterFailed(message) from error
 
 
 def _publish(executed: Path, tracked: Path) -> None:
     """Put an executed notebook in place, without the injected cell and papermill's metadata."""
     notebook = nbformat.read(executed, as_version=4)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
-    notebook.metadata.pop("papermill", None)
-    for cell in notebook.cells:
-        for noise in ("papermill", "execution"):
-            cell.metadata.pop(noise, None)
+    injected = "injected-parameters"
+    notebook.cells = [c for c in notebook.cells if injected not in c.metadata.get("tags", [])]
+    for part in (notebook, *notebook.cells):
+        part.metadata.pop("papermill", None)
+        part.metadata.pop("execution", None)
     _store.write_text(tracked, nbformat.writes(notebook) + "\n")
 
 
-@contextlib.contextmanager
-def _environment(**variables: str | None) -> Generator[None, None, None]:
-    def change(values: dict[str, str | None]) -> None:
-        for name, value in values.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-    before = {name: os.environ.get(name) for name in variables}
-    change(variables)
-    try:
-        yield
-    finally:
-        change(before)
+def _copy(source: Path, target: Path) -> None:
+    with _store.replacing(target) as scratch:
+        shutil.copy2(source, scratch)

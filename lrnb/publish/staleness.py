@@ -1,34 +1,25 @@
 """Whether the outputs of a notebook are those of its present code, and of the package's."""
 
-from __future__ import annotations
-
 import ast
+import contextlib
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import nbformat
 
 from lrnb import _provenance
 
-_STAMP = "lrnb"
-_DECIDING = ("attacks", "claims", "data", "metrics", "models", "studies")
+_DECIDING = r"lrnb\.(attacks|claims|data|metrics|models|studies)"
 
 
-@dataclass(frozen=True)
-class Freshness:
-    """What has changed since a notebook's outputs were made.
-
-    Attributes:
-        notebook: name of the file.
-        own, package: whether its own code, and the package's, still are what produced them.
-        made_with: version and commit of the package that produced them.
-        parameters: they were produced with.
-    """
+class Freshness(NamedTuple):
+    """Whether a notebook's own code, and the package's, still are what made its outputs."""
 
     notebook: str
     own: bool
@@ -39,24 +30,20 @@ class Freshness:
     @property
     def refresh(self) -> str:
         """The command that makes the outputs again."""
-        options = [f"--chapters {self.notebook[:2]}"]
+        options = f"--chapters {self.notebook[:2]} "
         for name in ("profile", "datasets", "seeds"):
-            given = self.parameters.get(name)
-            if given:
+            if given := self.parameters.get(name):
                 values = given if isinstance(given, list) else [given]
-                options.append(f"--{name} {','.join(map(str, values))}")
-        return f"lrnb run {' '.join(options)} --in-place"
+                options += f"--{name} {','.join(map(str, values))} "
+        return f"lrnb run {options}--in-place"
 
 
 def stamp(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any]) -> None:
     """Write into a notebook that was just executed what its outputs were made with."""
     facts = _provenance.environment()
-    notebook.metadata[_STAMP] = {
-        "code": _hash_of(notebook),
-        "package": package_hash(notebook),
-        "made_with": f"lrnb {facts['lrnb']}, commit {facts['commit']}",
-        "parameters": dict(parameters),
-    }
+    made_with = f"lrnb {facts['lrnb']}, commit {facts['commit']}"
+    about = {"made_with": made_with, "parameters": dict(parameters)}
+    notebook.metadata["lrnb"] = _hashes(notebook) | about
 
 
 def check(notebooks: Iterable[Path]) -> list[Freshness]:
@@ -64,58 +51,40 @@ def check(notebooks: Iterable[Path]) -> list[Freshness]:
     found = []
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
-        made = notebook.metadata.get(_STAMP, {})
-        found.append(
-            Freshness(
-                notebook=path.name,
-                own=made.get("code") == _hash_of(notebook),
-                package=made.get("package") == package_hash(notebook),
-                made_with=made.get("made_with", "unknown code"),
-                parameters=made.get("parameters", {}),
-            )
-        )
+        made = {"made_with": "unknown code", "parameters": {}} | notebook.metadata.get("lrnb", {})
+        own, package = (made.get(name) == value for name, value in _hashes(notebook).items())
+        found.append(Freshness(path.name, own, package, made["made_with"], made["parameters"]))
     return found
 
 
-def package_hash(notebook: nbformat.NotebookNode) -> str:
-    """Hash of the code that decides a notebook's numbers: what it names of the package, and so on.
+def _hashes(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """Hashes of the notebook's code, and of what it names of the package and all that uses.
 
-    Comments and docstrings do not count, nor do figures and the book tool.
+    Comments and docstrings of the package do not count, nor do figures and the book tool.
     """
+    cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    sources = [cell.source.strip() for cell in cells if cell.cell_type == "code"]
     names: set[str] = set()
-    for source in _sources(notebook):
+    for source in sources:
         lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
         for node in ast.walk(ast.parse("\n".join(lines))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lrnb"):
+            if isinstance(node, ast.ImportFrom):
                 names |= {f"{node.module}.{alias.name}" for alias in node.names}
             elif isinstance(node, ast.Attribute):
                 names.add(ast.unparse(node))
-    found = (_resolve(name) for name in sorted(names) if name.startswith("lrnb."))
-    return _provenance.code_hash(*(value for value in found if value is not None))
+    named = [_resolve(name) for name in sorted(names) if name.startswith("lrnb.")]
+    code = hashlib.sha256(json.dumps(sources).encode()).hexdigest()[:16]
+    package = _provenance.code_hash(*(value for value in named if value is not None))
+    return {"code": code, "package": package}
 
 
 def _resolve(name: str) -> Any:
     """The object of a dotted name in a package that decides numbers, else None."""
     value: Any = importlib.import_module("lrnb")
     for part in name.split(".")[1:]:
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            try:
-                value = importlib.import_module(f"{value.__name__}.{part}")
-            except (AttributeError, ImportError):
-                return None
+        if isinstance(value, ModuleType) and not hasattr(value, part):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"{value.__name__}.{part}")
+        value = getattr(value, part, None)
     module = str(getattr(value, "__module__", None) or getattr(value, "__name__", ""))
-    return value if module.startswith(tuple(f"lrnb.{p}" for p in _DECIDING)) else None
-
-
-def _hash_of(notebook: nbformat.NotebookNode) -> str:
-    return hashlib.sha256(json.dumps(_sources(notebook)).encode()).hexdigest()[:16]
-
-
-def _sources(notebook: nbformat.NotebookNode) -> list[str]:
-    return [
-        cell.source.strip()
-        for cell in notebook.cells
-        if cell.cell_type == "code" and "injected-parameters" not in cell.metadata.get("tags", [])
-    ]
+    return value if re.match(_DECIDING, module) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import pandas as pd
 import torch
@@ -28,10 +29,7 @@ def recipes(datasets: Sequence[str], seeds: Sequence[int]) -> list[Recipe]:
     """
     return [
         Recipe(d, "vae_adv", seed=s, adv_form=form, adv_eps=share * DATASETS[d].eps_max)
-        for d in datasets
-        for form in ADVERSARIAL_FORMS
-        for share in TRAINING_EPS
-        for s in seeds
+        for d, form, share, s in product(datasets, ADVERSARIAL_FORMS, TRAINING_EPS, seeds)
     ]
 
 

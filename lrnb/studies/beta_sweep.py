@@ -8,6 +8,7 @@ what a heavier regularizer does.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 import pandas as pd
 import torch
@@ -18,19 +19,14 @@ from lrnb.metrics.disentanglement import scores
 from lrnb.metrics.statistics import correlation_over_seeds
 from lrnb.models import Posterior, Profile, Recipe, encode, get_model, load_images
 from lrnb.studies import clean, untargeted
-from lrnb.studies.tables import Rows, identity, stored_table, training_posterior
+from lrnb.studies.tables import PACKAGES, Rows, identity, stored_table, training_posterior
 
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SWEPT = ("tcvae", "vae")
 # what is correlated with what
 PAIRS = (
-    ("beta", "aaddc_raw"),
-    ("beta", "aaddc_spread"),
-    ("beta", "squared_error"),
-    ("beta", "active"),
-    ("beta", "mig"),
-    ("mig", "aaddc_raw"),
-    ("mig", "aaddc_spread"),
+    *(("beta", y) for y in ("aaddc_raw", "aaddc_spread", "squared_error", "active", "mig")),
+    *(("mig", y) for y in ("aaddc_raw", "aaddc_spread")),
 )
 _SAMPLES = 500
 
@@ -41,14 +37,8 @@ def recipes(datasets: Iterable[str], seeds: Iterable[int]) -> list[Recipe]:
     >>> len(recipes(["shapes"], [0, 1]))
     24
     """
-    seeds = list(seeds)
-    return [
-        Recipe(dataset, family, beta=beta, seed=seed)
-        for dataset in datasets
-        for family in SWEPT
-        for beta in BETAS
-        for seed in seeds
-    ]
+    models = product(datasets, SWEPT, BETAS, seeds)
+    return [Recipe(d, family, beta=beta, seed=seed) for d, family, beta, seed in models]
 
 
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -60,10 +50,8 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     untargeted L2 attack aaddc_raw, damage_raw, aaddc_spread, damage_spread (AADDC of 1 − SSIM; squared
     error per pixel at the largest ε); spread, active, squared_error (`lrnb.studies.clean`).
     """
-    return stored_table(
-        "disentanglement", recipes, profile, _rows,
-        packages=("lpips", "scikit-learn", "torchmetrics"),
-    )  # fmt: skip
+    packages = ("scikit-learn", *PACKAGES)
+    return stored_table("disentanglement", recipes, profile, _rows, packages=packages)
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:

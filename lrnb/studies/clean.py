@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from lrnb import metrics
-from lrnb.models import Profile, Recipe, get_model, load_images, losses
+from lrnb.models import Profile, Recipe, encode, get_model, load_images, losses
 from lrnb.studies.tables import Rows, identity, stored_table, training_statistics
 
 
@@ -23,23 +23,15 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     return stored_table("clean", recipes, profile, _rows)
 
 
+@torch.no_grad()
 def _rows(recipe: Recipe, profile: Profile) -> Rows:
-    model = get_model(recipe, profile)
-    codes = training_statistics(recipe, profile)
-    error, similarity, divergence = [], [], []
-    with torch.no_grad():
-        for chunk in load_images(recipe.dataset, "test", profile.n_test).images.split(500):
-            chunk = chunk.to(model.device)
-            posterior = model.encode(chunk)
-            outputs = model.decode(posterior.mean)
-            error.append(losses.reconstruction(chunk, outputs))
-            similarity.append(metrics.ssim(chunk, outputs))
-            if posterior.logvar is not None:
-                divergence.append(losses.kl(posterior))
+    model, codes = get_model(recipe, profile), training_statistics(recipe, profile)
+    images = load_images(recipe.dataset, "test", profile.n_test).images
+    posterior = encode(model, images)
+    chunks = images.to(model.device).split(500), posterior.mean.split(500)
+    outputs = [(x, model.decode(z)) for x, z in zip(*chunks, strict=True)]
+    error = torch.cat([losses.reconstruction(*pair) for pair in outputs]).mean()
+    ssim = torch.cat([metrics.ssim(*pair) for pair in outputs]).mean()
+    kl = math.nan if posterior.logvar is None else float(losses.kl(posterior).mean())
     row = identity(recipe) | {"spread": codes.spread, "active": codes.active}
-    row |= {
-        "squared_error": float(torch.cat(error).mean()),
-        "ssim": float(torch.cat(similarity).mean()),
-        "kl": float(torch.cat(divergence).mean()) if divergence else math.nan,
-    }
-    return [row]
+    return [row | {"squared_error": float(error), "ssim": float(ssim), "kl": kl}]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -50,22 +50,16 @@ def comparison_table(
                 f"recipes must have the seeds of {baseline} in each family, got {seeds}"
             )
         for norm in norms:
-            rows += _stored_differences(families, profile, baseline, norm)
+            # the rows of one data set and norm are addressed by the attacks on all its models
+            specs = [
+                table_spec("untargeted", recipe, profile, untargeted.samples, norm=norm)
+                for members in families.values()
+                for recipe in members
+            ]
+            spec = specs[0] | {"table": "comparison", "baseline": baseline, "of": specs}
+            spec["code"] = code_hash(_differences)
+            rows += stored_rows(spec, partial(_differences, families, profile, baseline, norm))
     return pd.DataFrame(rows)
-
-
-def _stored_differences(
-    families: dict[str, list[Recipe]], profile: Profile, baseline: str, norm: str
-) -> Rows:
-    """The rows of one data set and norm, addressed by the attacks on all its models."""
-    specs = [
-        table_spec("untargeted", recipe, profile, untargeted.samples, norm=norm)
-        for members in families.values()
-        for recipe in members
-    ]
-    spec = specs[0] | {"table": "comparison", "baseline": baseline, "of": specs}
-    spec["code"] = code_hash(_differences)
-    return stored_rows(spec, lambda: _differences(families, profile, baseline, norm))
 
 
 def _differences(
@@ -80,29 +74,25 @@ def _differences(
             }
             reference = scores.pop(baseline)
             for family, score in scores.items():
-                about = identity(families[family][0])
-                del about["seed"]
-                about |= {"norm": norm, "scale": scale, "metric": metric}
-                rows.append(about | _difference(score, reference))
+                row = identity(families[family][0]) | {
+                    "norm": norm,
+                    "scale": scale,
+                    "metric": metric,
+                }
+                del row["seed"]
+                mean, low, high = interval((score - reference).mean(1))
+                _, boot_low, boot_high = bootstrap_difference(score, reference)
+                row |= {"difference": mean, "low": low, "high": high}
+                row |= {"boot_low": boot_low, "boot_high": boot_high}
+                rows.append(row | {"seeds": score.shape[0], "samples": score.shape[1]})
     return rows
-
-
-def _difference(score: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
-    mean, low, high = interval((score - reference).mean(1))
-    _, boot_low, boot_high = bootstrap_difference(score, reference)
-    seeds, samples = score.shape
-    return {
-        "difference": mean, "low": low, "high": high, "boot_low": boot_low, "boot_high": boot_high,
-        "seeds": seeds, "samples": samples,
-    }  # fmt: skip
 
 
 def _areas(recipe: Recipe, profile: Profile, norm: str, scale: str, metric: str) -> np.ndarray:
     """AADDC of each code by itself."""
     found = untargeted.samples(recipe, profile, norm=norm, scale=scale)
-    # (an area has no unit: the radius serves as well as ε in either unit)
     damage = found[f"attack {metric}"]
     if bool(damage.isnan().any()):  # LPIPS without its weights
         return np.full(damage.shape[1], np.nan)
-    values: np.ndarray = metrics.aaddc(found["radius"], damage).numpy()
-    return values
+    # (an area has no unit: the radius serves as well as ε in either unit)
+    return np.asarray(metrics.aaddc(found["radius"], damage))

@@ -8,9 +8,8 @@ strongly, wherever they lead.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import torch
@@ -18,17 +17,12 @@ from torch import Tensor
 
 from lrnb import metrics
 from lrnb.attacks import noise, singular_values
-from lrnb.attacks.problem import Decode
 from lrnb.metrics.density import log_density
 from lrnb.metrics.statistics import MODEL
-from lrnb.models import Profile, Recipe, eps_grid
+from lrnb.models import Autoencoder, Profile, Recipe, eps_grid
 from lrnb.studies import untargeted
 from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_posterior
 
-Density = Callable[[Tensor], Tensor]
-Correlations = Mapping[Any, Mapping[Any, float]]
-# the two estimates of log q
-DENSITIES = ("log_density", "kernel")
 # training images whose posteriors form the aggregate
 AGGREGATED = 2000
 # multiples of δ at which the path along it is evaluated
@@ -39,18 +33,16 @@ def codes_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFra
     """How steep the decoder is at each attacked code, how much is damaged, and where δ leads.
 
     The attack is the untargeted one on the raw L2 grid of ε; noise has the length of its δ and a
-    random direction.
+    random direction. Columns: those of the model; sample;
 
-    Columns: those of the model; sample; sigma (σ_max of the Jacobian); share (of the squared
-    Frobenius norm that the first singular value carries, 0 to 1); participation (ratio of the
-    squared singular values, (Σσ²)²/Σσ⁴, 1 to d: how many directions are steep); eps_small and
-    eps_large (the ends of the grid); linear_small and linear_large ((ε·σ_max)² per pixel, the
-    largest damage if the decoder were linear); damage_small and damage_large (mean squared error
-    per pixel under attack); log_density_clean, log_density_attack and log_density_noise (log q at
-    the code, and at the largest ε under attack and under noise, in nats; `log_density` of at most
-    `AGGREGATED` training images); kernel_clean, kernel_attack and kernel_noise (the same by Scott's
-    kernels about one sample of each posterior, a smoother estimate; for a deterministic encoder
-    both are one).
+    - sigma (σ_max of the Jacobian), share (of Σσ² that it carries), participation ((Σσ²)²/Σσ⁴, 1 to
+      d: how many directions are steep);
+    - at the ends of the grid, "small" and "large": eps_…, damage_… (mean squared error per pixel
+      under attack), linear_… ((ε·σ_max)² per pixel, the largest damage of a linear decoder);
+    - log_density_clean, …_attack, …_noise: log q at the code, and at the largest ε under attack and
+      under noise, in nats (`log_density` of at most `AGGREGATED` training images); kernel_…: the
+      same by Scott's kernels about one sample of each posterior, a smoother estimate (for a
+      deterministic encoder both are one).
     """
     return _part("codes", recipes, profile)
 
@@ -77,66 +69,49 @@ def spectrum_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
 def explanations(table: pd.DataFrame) -> pd.DataFrame:
     """What predicts which codes are damaged, and whether the attack leads to improbable ones.
 
-    Args:
-        table: `codes_table`.
+    From `codes_table`, one row a model and seed; over its codes:
 
-    Returns:
-        One row a model and seed, with the columns of the model; over its codes:
+    - steepness_small, steepness_large: Spearman's ρ of sigma with the damage at the smallest and at
+      the largest ε; steepness_alone: the latter with the fall of log q held fixed, as partial rank
+      correlation; over_linear: mean damage at the largest ε over that of a linear decoder;
+    - density_large: ρ of the fall of log q under attack with the damage, at the largest ε;
+      density_alone: with sigma held fixed;
+    - fall_attack, fall_noise: mean fall of log q, in nats; extra_fall: the first minus the second,
+      positive where the attack leads to less probable codes than noise does;
+    - percentile: mean share of the clean codes that are less probable than an attacked one; 0.5 if
+      attacked codes are as probable as clean ones;
+    - kernel_large, kernel_alone, kernel_extra_fall, kernel_percentile: by the kernel estimate.
 
-        - steepness_small, steepness_large: Spearman's ρ of sigma with the damage at the smallest
-          and at the largest ε; steepness_alone: the latter with the fall of log q held fixed, as
-          partial rank correlation; over_linear: mean damage at the largest ε over that of a linear
-          decoder.
-        - density_large: ρ of the fall of log q under attack with the damage, at the largest ε;
-          density_alone: with sigma held fixed.
-        - fall_attack, fall_noise: mean fall of log q, in nats; extra_fall: the first minus the
-          second, positive where the attack leads to less probable codes than noise does.
-        - percentile: mean share of the clean codes that are less probable than an attacked one;
-          0.5 if attacked codes are as probable as clean ones.
-        - kernel_large, kernel_alone, kernel_extra_fall, kernel_percentile: those of density by the
-          kernel estimate.
-
-        ρ is NaN where a column is constant.
+    ρ is NaN where a column is constant.
     """
     rows = []
     for names, part in table.groupby([*MODEL, "seed"], sort=False):
-        fall = {d: part[f"{d}_clean"] - part[f"{d}_attack"] for d in DENSITIES}
-        extra = {d: part[f"{d}_noise"] - part[f"{d}_attack"] for d in DENSITIES}
-        columns = {"sigma": "sigma", "damage_small": "small", "damage_large": "large"}
-        observed = part[list(columns)].rename(columns=columns).assign(**fall)
-        rho = observed.corr("spearman").to_dict()
-        rows.append(
-            dict(zip([*MODEL, "seed"], names, strict=True))
-            | {
-                "steepness_small": rho["sigma"]["small"],
-                "steepness_large": rho["sigma"]["large"],
-                "steepness_alone": _partial(rho, "sigma", "large", fixed="log_density"),
-                "over_linear": part["damage_large"].mean() / part["linear_large"].mean(),
-                "density_large": rho["log_density"]["large"],
-                "density_alone": _partial(rho, "log_density", "large", fixed="sigma"),
-                "fall_attack": fall["log_density"].mean(),
-                "fall_noise": (fall["log_density"] - extra["log_density"]).mean(),
-                "extra_fall": extra["log_density"].mean(),
-                "percentile": _percentile(part, "log_density"),
-                "kernel_large": rho["kernel"]["large"],
-                "kernel_alone": _partial(rho, "kernel", "large", fixed="sigma"),
-                "kernel_extra_fall": extra["kernel"].mean(),
-                "kernel_percentile": _percentile(part, "kernel"),
-            }
-        )
+        row = dict(zip([*MODEL, "seed"], names, strict=True))
+        large = part["damage_large"]
+        row["steepness_small"] = part["sigma"].corr(part["damage_small"], "spearman")
+        row["steepness_large"] = part["sigma"].corr(large, "spearman")
+        row["over_linear"] = large.mean() / part["linear_large"].mean()
+        for density, ours in (("log_density", "density_"), ("kernel", "kernel_")):
+            clean, attack = part[f"{density}_clean"], part[f"{density}_attack"]
+            noisy, prefix = part[f"{density}_noise"], ours.removeprefix("density_")
+            fall = clean - attack
+            row[f"{ours}large"] = fall.corr(large, "spearman")
+            row[f"{ours}alone"] = _partial(fall, large, fixed=part["sigma"])
+            row[f"{prefix}extra_fall"] = (noisy - attack).mean()
+            less = clean.to_numpy()[:, None] < attack.to_numpy()
+            row[f"{prefix}percentile"] = float(less.mean())
+            if density == "log_density":
+                row["steepness_alone"] = _partial(part["sigma"], large, fixed=fall)
+                row |= {"fall_attack": fall.mean(), "fall_noise": (clean - noisy).mean()}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _partial(rho: Correlations, x: str, y: str, *, fixed: str) -> float:
-    """Correlation of x and y with a third column held fixed, from the pairwise ones."""
-    xy, xz, yz = (rho[a][b] for a, b in ((x, y), (x, fixed), (y, fixed)))
+def _partial(x: pd.Series, y: pd.Series, *, fixed: pd.Series) -> float:
+    """Spearman's ρ of x and y with a third column held fixed, from the pairwise ones."""
+    xy, xz, yz = (a.corr(b, "spearman") for a, b in ((x, y), (x, fixed), (y, fixed)))
     left = (1 - xz**2) * (1 - yz**2)
     return (xy - xz * yz) / math.sqrt(left) if left > 0 else math.nan
-
-
-def _percentile(part: pd.DataFrame, density: str) -> float:
-    clean, attacked = (part[f"{density}_{at}"].to_numpy() for at in ("clean", "attack"))
-    return float((clean[:, None] < attacked).mean())
 
 
 def _part(name: str, recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -169,37 +144,39 @@ def _geometry(recipe: Recipe, profile: Profile) -> Rows:
         columns[f"{name}_clean"] = density(codes)
         for kind, move in moves.items():
             columns[f"{name}_{kind}"] = density(codes + move)
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    of_codes = [
-        {"sample": n} | dict(zip(columns, row, strict=True)) for n, row in enumerate(values)
-    ]
+    values = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
+    of_codes = values.rename_axis("sample").reset_index().to_dict("records")
     of_ranks = [{"rank": k, "sigma": s} for k, s in enumerate(sigma.mean(0).tolist(), start=1)]
-    path = _path(model.decode, codes, moves, densities)
-    return [{"codes": of_codes, "spectrum": of_ranks, "path": path}]
+    return [
+        {"codes": of_codes, "spectrum": of_ranks, "path": _path(model, codes, moves, densities)}
+    ]
 
 
+@torch.no_grad()
 def _path(
-    decode: Decode, codes: Tensor, moves: dict[str, Tensor], densities: dict[str, Density]
+    model: Autoencoder,
+    codes: Tensor,
+    moves: dict[str, Tensor],
+    densities: dict[str, Callable[[Tensor], Tensor]],
 ) -> Rows:
-    with torch.no_grad():
-        clean = decode(codes)
-        start = {name: density(codes) for name, density in densities.items()}
-        rows = []
-        for kind, move in moves.items():
-            for t in SHARES:
-                point = codes + t * move
-                row = {"direction": kind, "t": t}
-                row["change"] = float(metrics.mse(decode(point), clean).mean())
-                for name, density in densities.items():
-                    row[name] = float((density(point) - start[name]).mean())
-                rows.append(row)
+    clean, rows = model.decode(codes), []
+    start = {name: density(codes) for name, density in densities.items()}
+    for kind, move in moves.items():
+        for t in SHARES:
+            point = codes + t * move
+            row = {"direction": kind, "t": t}
+            row["change"] = float(metrics.mse(model.decode(point), clean).mean())
+            for name, density in densities.items():
+                row[name] = float((density(point) - start[name]).mean())
+            rows.append(row)
     return rows
 
 
-def _densities(recipe: Recipe, profile: Profile) -> dict[str, Density]:
+def _densities(recipe: Recipe, profile: Profile) -> dict[str, Callable[[Tensor], Tensor]]:
     """log q by the posteriors of training images, and by kernels about one sample of each."""
     posterior = training_posterior(recipe, profile, AGGREGATED)
     drawn = posterior.sample(torch.Generator(posterior.mean.device).manual_seed(0))
-    of_posteriors = partial(log_density, means=posterior.mean, logvar=posterior.logvar)
-    of_kernels = partial(log_density, means=drawn, logvar=None)
-    return dict(zip(DENSITIES, (of_posteriors, of_kernels), strict=True))
+    return {
+        "log_density": partial(log_density, means=posterior.mean, logvar=posterior.logvar),
+        "kernel": partial(log_density, means=drawn, logvar=None),
+    }

@@ -17,13 +17,7 @@ from torch import Tensor
 from lrnb.attacks import noise
 from lrnb.models import Profile, Recipe
 from lrnb.studies import untargeted
-from lrnb.studies.tables import (
-    Rows,
-    attacked_codes,
-    identity,
-    stored_table,
-    training_statistics,
-)  # fmt: skip
+from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_statistics
 
 
 def classifier_accuracy(clean: Tensor, moved: Tensor) -> float:
@@ -58,12 +52,8 @@ def classifier_accuracy(clean: Tensor, moved: Tensor) -> float:
 def top_share(delta: Tensor, active: Tensor) -> float:
     """Part of ‖δ‖² in that quarter of the active dimensions that has most of it.
 
-    Of the part within active dimensions, over all codes together: dimensions that the model does not
-    use would make any attack look concentrated.
-
-    Args:
-        delta: [N, d].
-        active: [d], bool; NaN results where none is.
+    Of the part within active dimensions [d] (bool), over all δ [N, d] together: dimensions that the
+    model does not use would make any attack look concentrated. NaN where none is active.
 
     >>> delta = torch.tensor([[1.0, 1.0, 1.0, 1.0, 9.0]])
     >>> top_share(delta, torch.tensor([True, True, True, True, False]))
@@ -73,21 +63,12 @@ def top_share(delta: Tensor, active: Tensor) -> float:
     return float(energy[: math.ceil(len(energy) / 4)].sum() / energy.sum())
 
 
-def even_share(active: Tensor) -> float:
-    """`top_share` of a δ that is equally long in every active dimension; ¼, or a little more.
-
-    >>> even_share(torch.ones(10, dtype=torch.bool))      # ⌈10/4⌉ of 10
-    0.3
-    """
-    count = int(active.sum())
-    return math.ceil(count / 4) / count if count else math.nan
-
-
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """How the untargeted attack (L2, raw ε) moves codes, at each ε, beside noise of its norm.
 
     Columns: those of the model, eps, kind ("attack" or "noise"), told_apart
-    (`classifier_accuracy`), top_share, even_share.
+    (`classifier_accuracy`), top_share, even_share (`top_share` of a δ that is equally long in every
+    active dimension: ¼, or a little more).
     """
     return stored_table("shift", recipes, profile, _rows)
 
@@ -96,13 +77,14 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
     found = untargeted.samples(recipe, profile)
     codes = attacked_codes(recipe, profile)[1].cpu()
     active = training_statistics(recipe, profile).is_active.cpu()
+    even_share = top_share(torch.ones(1, len(active)), active)
     # (another seed than that of the damage under noise: a second draw)
     random = noise(found["delta"].shape, found["radius"], norm="l2", seed=1)
     moves = dict(zip(untargeted.KINDS, (found["delta"], random), strict=True))
     return [
         identity(recipe)
         | {"eps": float(eps), "kind": kind, "told_apart": classifier_accuracy(codes, codes + d)}
-        | {"top_share": top_share(d, active), "even_share": even_share(active)}
+        | {"top_share": top_share(d, active), "even_share": even_share}
         for kind, delta in moves.items()
         for eps, d in zip(found["radius"], delta, strict=True)
     ]

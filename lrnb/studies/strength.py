@@ -7,7 +7,7 @@ with something that it should reach or could not exceed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,7 +16,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb import metrics
 from lrnb.attacks import (
     STEP_RULES,
     Attack,
@@ -25,16 +24,19 @@ from lrnb.attacks import (
     minimum_norm,
     noise,
     squared_distance,
-)  # fmt: skip
+)
 from lrnb.attacks.problem import Decode
 from lrnb.data import DATASETS
+from lrnb.metrics.images import METRICS
 from lrnb.models import Profile, Recipe, eps_grid
 from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_statistics
 
 # mean squared error per pixel that the minimal-norm attack has to reach
 GOAL = 0.005
+_FIRST_ORDER = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # shares of the largest ε
 
 
+@torch.no_grad()
 def exhaustive(
     decode: Decode, codes: Tensor, *, eps: Iterable[float], radii: int = 16, angles: int = 120
 ) -> Tensor:
@@ -58,14 +60,10 @@ def exhaustive(
     unit = torch.stack([turn.cos(), turn.sin()], 1)
     share = torch.arange(1, radii + 1, device=codes.device) / radii
     disc = (share[:, None, None] * unit).flatten(0, 1)  # [radii · angles, 2]
-    with torch.no_grad():
-        worst = [
-            torch.stack(
-                [squared_distance(decode(z + e * disc), decode(z[None])).max() for z in codes]
-            )
-            for e in eps
-        ]
-    return torch.stack(worst)
+    worst = [
+        [squared_distance(decode(z + e * disc), decode(z[None])).max() for z in codes] for e in eps
+    ]
+    return torch.tensor(worst).to(codes.device)
 
 
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -105,111 +103,69 @@ def minimum_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.
 def _minimum_rows(recipe: Recipe, profile: Profile) -> Rows:
     decode, codes = _some_codes(recipe, profile)
     with torch.no_grad():
-        pixels = decode(codes[:1]).numel()
+        goal = GOAL * decode(codes[:1]).numel()
     found = minimum_norm(
         decode,
         codes,
-        goal=GOAL * pixels,
+        goal=goal,
         largest=10 * DATASETS[recipe.dataset].eps_max,
         steps=2 * profile.steps,
         restarts=profile.restarts,
     )
-    sigma, _ = largest_singular(decode, codes)
+    linear = goal**0.5 / largest_singular(decode, codes)[0]
     spread = training_statistics(recipe, profile).spread
     return [
-        identity(recipe)
-        | {
-            "sample": n,
-            "length": float(found.length[n]),
-            "spread": spread,
-            "first_order": float((GOAL * pixels) ** 0.5 / sigma[n]),
-        }
-        for n in range(len(codes))
+        identity(recipe) | {"sample": n, "length": length, "spread": spread, "first_order": first}
+        for n, (length, first) in enumerate(
+            zip(found.length.tolist(), linear.tolist(), strict=True)
+        )
     ]
 
 
 def _rows(recipe: Recipe, profile: Profile) -> Rows:
     decode, codes = _some_codes(recipe, profile)
-    flat, points = _some_codes(replace(recipe, latent=2), profile)
     grid, largest = eps_grid(recipe.dataset, profile)[1::2], DATASETS[recipe.dataset].eps_max
-    effort = profile.steps, profile.restarts
-    hit = attack(decode, codes, eps=grid, steps=profile.steps, restarts=profile.restarts)
-    rows = [
-        *_noise(decode, codes, hit),
-        *_first_order(decode, codes, largest, *effort),
-        *_more_effort(decode, codes, hit, *effort),
-        *_rules(decode, codes, hit, *effort),
-        *_ssim(decode, codes, hit, *effort),
-        *_exhaustive(flat, points, grid, *effort),
-    ]
-    return [identity(recipe) | row for row in rows]
+    effort = {"steps": profile.steps, "restarts": profile.restarts}
+    strongest: Callable[..., Attack] = partial(attack, **effort)  # type: ignore[arg-type]
+    solve = partial(strongest, decode, codes)
+    hit, rows = solve(eps=grid), []
 
-
-def _noise(decode: Decode, codes: Tensor, hit: Attack) -> Rows:
     unit = noise((10, *codes.shape), torch.ones(10).to(codes), norm="l2", seed=1)
-    rows = []
     for loss, eps in zip(hit.loss, hit.eps.tolist(), strict=True):
         with torch.no_grad():
             losses = [squared_distance(decode(codes + eps * u), hit.clean) for u in unit]
         rows.append(_row("noise", hit, loss, torch.stack(losses).mean(0), eps=eps))
-    return rows
 
-
-def _first_order(decode: Decode, codes: Tensor, largest: float, steps: int, restarts: int) -> Rows:
-    eps = [largest * share for share in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)]
-    hit = attack(decode, codes, eps=eps, steps=steps, restarts=restarts)
+    small = solve(eps=[largest * share for share in _FIRST_ORDER])
     sigma, _ = largest_singular(decode, codes, iterations=100)
-    return [
-        _row("first order", hit, hit.loss[e].sqrt(), radius * sigma, eps=radius)
-        for e, radius in enumerate(eps)
-    ]
+    for loss, share in zip(small.loss, _FIRST_ORDER, strict=True):
+        eps = largest * share
+        rows.append(_row("first order", small, loss.sqrt(), eps * sigma, eps=eps))
 
+    for check, most in effort.items():
+        counts = sorted({max(1, most // 4), max(1, most // 2), most, 2 * most})
+        hits = {c: hit if c == most else solve(eps=hit.eps, **{check: c}) for c in counts}
+        rows += _averages(check, hits, hits[2 * most].loss.mean())
 
-def _more_effort(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
-    solve = partial(attack, decode, codes, eps=hit.eps)
-    rows = []
-    for check, most in (("steps", steps), ("restarts", restarts)):
-        hits = {most: hit}
-        for count in {max(1, most // 4), max(1, most // 2), 2 * most} - {most}:
-            s, r = (count, restarts) if check == "steps" else (steps, count)
-            hits[count] = solve(steps=s, restarts=r)
-        reference = hits[2 * most].loss.mean()
-        rows += [
-            _row(check, hits[count], hits[count].loss.mean(), reference, setting=count)
-            for count in sorted(hits)
-        ]
-    return rows
+    others = [rule for rule in STEP_RULES if rule != hit.method]
+    rules = {hit.method: hit} | {rule: solve(eps=hit.eps, method=rule) for rule in others}
+    rows += _averages("rule", rules, torch.stack([h.loss.mean() for h in rules.values()]).max())
 
-
-def _rules(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
-    hits = {hit.method: hit}
-    for method in STEP_RULES:
-        if method != hit.method:
-            hits[method] = attack(
-                decode, codes, eps=hit.eps, steps=steps, restarts=restarts, method=method
-            )
-    best = torch.stack([one.loss.mean() for one in hits.values()]).max()
-    return [_row("rule", one, one.loss.mean(), best, setting=name) for name, one in hits.items()]
-
-
-def _ssim(decode: Decode, codes: Tensor, hit: Attack, steps: int, restarts: int) -> Rows:
-    def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-        return 1 - metrics.ssim(a, b)
-
-    largest = float(hit.eps[-1])
-    direct = attack(
-        decode, codes, eps=largest, steps=steps, restarts=restarts, objective=dissimilarity
-    )
+    dissimilarity, eps = METRICS["ssim"].distance, float(hit.eps[-1])
+    direct = solve(eps=eps, objective=dissimilarity)
     by_way = dissimilarity(hit.images[-1], hit.clean)
-    return [_row("ssim", direct, direct.loss[0], by_way, eps=largest)]
+    rows.append(_row("ssim", direct, direct.loss[0], by_way, eps=eps))
+
+    flat, points = _some_codes(replace(recipe, latent=2), profile)
+    hit, worst = strongest(flat, points, eps=grid), exhaustive(flat, points, eps=grid)
+    for loss, most, eps in zip(hit.loss, worst, grid, strict=True):
+        rows.append(_row("exhaustive", hit, loss, most, eps=eps))
+    return [identity(recipe) | row for row in rows]
 
 
-def _exhaustive(
-    decode: Decode, codes: Tensor, grid: list[float], steps: int, restarts: int
-) -> Rows:
-    hit = attack(decode, codes, eps=grid, steps=steps, restarts=restarts)
-    worst = exhaustive(decode, codes, eps=grid)
-    return [_row("exhaustive", hit, hit.loss[e], worst[e], eps=eps) for e, eps in enumerate(grid)]
+def _averages(check: str, hits: dict[Any, Attack], reference: Tensor) -> Rows:
+    """One row a setting, averaged over ε and codes."""
+    return [_row(check, h, h.loss.mean(), reference, setting=s) for s, h in hits.items()]
 
 
 def _row(
@@ -222,17 +178,10 @@ def _row(
     eps: float = math.nan,
 ) -> dict[str, Any]:
     ratio = reached / reference
-    return {
-        "check": check,
-        "setting": str(setting),
-        "eps": eps,
-        "reached": float(reached.mean()),
-        "reference": float(reference.mean()),
-        "ratio": float(ratio.mean()),
-        "worst": float(ratio.min()),
-        "decodes": hit.decodes / hit.loss.numel(),
-        "samples": hit.loss.shape[1],
-    }
+    row = {"check": check, "setting": str(setting), "eps": eps}
+    row |= {"reached": float(reached.mean()), "reference": float(reference.mean())}
+    row |= {"ratio": float(ratio.mean()), "worst": float(ratio.min())}
+    return row | {"decodes": hit.decodes / hit.loss.numel(), "samples": hit.loss.shape[1]}
 
 
 def _some_codes(recipe: Recipe, profile: Profile) -> tuple[Decode, Tensor]:

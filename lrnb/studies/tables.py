@@ -30,7 +30,7 @@ from lrnb.models import (
     get_profile,
     latent_size,
     load_images,
-)  # fmt: skip
+)
 from lrnb.models.zoo import ensure_trained, model_spec
 
 Rows = list[dict[str, Any]]
@@ -47,13 +47,10 @@ def stored_table(
     packages: Sequence[str] = PACKAGES,
     **settings: str,
 ) -> pd.DataFrame:
-    """A table whose rows are computed model by model, each once.
-
-    Models are trained, side by side, only where rows are not stored yet.
+    """A table whose rows are computed model by model; models are trained where rows are missing.
 
     Args:
-        name: of the table.
-        recipes, profile: of its models; models: all that the rows of one recipe need.
+        models: all models that the rows of one recipe need.
         compute: a function of the module level, (recipe, profile, **settings) → rows.
         packages: whose versions decide the numbers.
         settings: JSON values, among them "norm", if the table has one.
@@ -61,8 +58,8 @@ def stored_table(
     profile, recipes = get_profile(profile), list(recipes)
     specs = [table_spec(name, r, profile, compute, packages=packages, **settings) for r in recipes]
     pairs = list(zip(recipes, specs, strict=True))
-    missing = [r for r, spec in pairs if not _store.holds("tables", spec)]
-    ensure_trained([needed for r in missing for needed in models(r)], profile)
+    missing = [recipe for recipe, spec in pairs if not _store.holds("tables", spec)]
+    ensure_trained([needed for recipe in missing for needed in models(recipe)], profile)
     rows: Rows = []
     for recipe, spec in track(pairs, name):
         rows += stored_rows(spec, partial(compute, recipe, profile, **settings))
@@ -93,18 +90,16 @@ def table_spec(
     }
 
 
+def stored(spec: dict[str, Any], make: Callable[[], _store.Artefact]) -> _store.Artefact:
+    """A table's tensors and record from the store, or made now and stored."""
+    dataset = spec["model"]["recipe"]["dataset"]
+    about = {"kind": "table", "what": spec["table"], "dataset": dataset}
+    return _store.get("tables", spec, make, about)
+
+
 def stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
     """Rows from the store, or computed now and stored."""
-    rows: Rows = _store.get("tables", spec, lambda: ({}, {"rows": compute()}), about_table(spec))[
-        1
-    ]["rows"]
-    return rows
-
-
-def about_table(spec: dict[str, Any]) -> dict[str, str]:
-    """What the list of costs says of a stored table."""
-    dataset = spec["model"]["recipe"]["dataset"]
-    return {"kind": "table", "what": spec["table"], "dataset": dataset}
+    return list(stored(spec, lambda: ({}, {"rows": compute()}))[1]["rows"])
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:

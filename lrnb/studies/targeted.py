@@ -14,9 +14,9 @@ from lrnb import metrics
 from lrnb.attacks import Attack, attack
 from lrnb.attacks.balls import expand_like
 from lrnb.metrics.images import METRICS, distances
-from lrnb.models import Profile, Recipe, eps_grid, get_profile
+from lrnb.models import Autoencoder, Profile, Recipe, eps_grid, get_profile, load_images
 from lrnb.studies.tables import Rows, attacked_codes, attacked_images, identity, stored_table
-from lrnb.studies.untargeted import mean_over_samples, noise_like
+from lrnb.studies.untargeted import averaged, noise_like
 
 
 def target_of(labels: Tensor) -> Tensor:
@@ -39,17 +39,12 @@ def target_of(labels: Tensor) -> Tensor:
 def attack_model(
     recipe: Recipe, profile: str | Profile, *, norm: str = "l2"
 ) -> tuple[Attack, Tensor]:
-    """The targeted attack on a recipe's model over raw ε; also the index of each target, [N].
-
-    The target of a source is the next test image with another label (`target_of`).
-    """
-    profile = get_profile(profile)
-    (model, codes), test = attacked_codes(recipe, profile), attacked_images(recipe.dataset, profile)
-    partner = target_of(test.labels)
+    """The targeted attack on a recipe's model over raw ε; also the index of each target, [N]."""
+    profile, (model, codes, target, partner) = get_profile(profile), _pairs(recipe, profile)
     hit = attack(
         model.decode,
         codes,
-        target=test.images[partner],
+        target=target,
         eps=eps_grid(recipe.dataset, profile),
         norm=norm,
         steps=profile.steps,
@@ -60,7 +55,7 @@ def attack_model(
 
 
 def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
-    """Distance to the target over ε under the targeted attack.
+    """Distance to the target over ε under the targeted attack; the target is `target_of`.
 
     Columns: those of the model, norm, eps, metric, distance (of the attacked decoding to the target
     image, mean over samples), deviation, samples, start (distance of the clean reconstruction), floor
@@ -75,18 +70,24 @@ def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
 def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """Distance to the target over ε after a straight step towards the target's own code (L2).
 
-    The pairs are those of `table`. The step is min(ε, ‖z_target − z_source‖) long: what an attacker
-    does who has the target's code and ignores the decoder.
-
-    Columns: those of the model, eps, relative (median over pairs, in squared error), pairs.
+    The step is min(ε, ‖z_target − z_source‖) long: what an attacker does who has the target's code
+    and ignores the decoder. Columns: those of the model, eps, relative (median over the pairs of
+    `table`, in squared error), mean_image (the same of the mean training image, which aims at no
+    target and knows no ε), pairs.
     """
     return stored_table("straight", recipes, profile, _straight_rows)
 
 
+def _pairs(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor, Tensor, Tensor]:
+    """The model, the sources' codes, the target images and their indices."""
+    (model, codes), test = attacked_codes(recipe, profile), attacked_images(recipe.dataset, profile)
+    partner = target_of(test.labels)
+    return model, codes, test.images[partner].to(codes), partner
+
+
 def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
     hit, partner = attack_model(recipe, profile, norm=norm)
-    model, codes = attacked_codes(recipe, profile)
-    target = attacked_images(recipe.dataset, profile).images[partner].to(hit.clean)
+    model, codes, target, _ = _pairs(recipe, profile)
     with torch.no_grad():
         noisy = [distances(model.decode(codes + d), target) for d in noise_like(hit)]
     reached = [distances(images, target) for images in hit.images]
@@ -99,46 +100,42 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
         relative = metrics.relative_distance(values, start[metric], floor[metric])
         area = _auddc(distortion, relative)
         for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-            rows.append(
-                identity(recipe)
-                | {"norm": norm, "eps": eps, "metric": metric}
-                | mean_over_samples(distance=values[e])
-                | {
-                    "start": float(start[metric].mean()),
-                    "floor": float(floor[metric].mean()),
-                    "noise": float(noisy[e][metric].mean()),
-                    "relative": float(relative[e].nanmedian()),
-                    "distortion": float(distortion[e].mean()),
-                    "auddc": area,
-                    "pairs": int(relative[e].isfinite().sum()),
-                }
-            )
+            row = identity(recipe) | {"norm": norm, "eps": eps, "metric": metric}
+            row |= averaged(values[e], "distance")
+            row |= {"start": float(start[metric].mean()), "floor": float(floor[metric].mean())}
+            row |= {"noise": float(noisy[e][metric].mean())}
+            row |= {"relative": float(relative[e].nanmedian())}
+            row |= {"distortion": float(distortion[e].mean()), "auddc": area}
+            rows.append(row | {"pairs": int(relative[e].isfinite().sum())})
     return rows
 
 
 def _auddc(distortion: Tensor, relative: Tensor) -> float:
     """AUDDC per sample over its ε, with the clean start (0, 1), averaged over samples."""
-    areas = []
-    for x, y in zip(distortion.T.cpu(), relative.T.cpu(), strict=True):
-        if bool(torch.isfinite(y).all()):
-            x, y = torch.cat([x.new_zeros(1), x]), torch.cat([y.new_ones(1), y])
-            areas.append(metrics.auddc(x, y))
+    x = torch.cat([torch.zeros_like(distortion[:1]), distortion]).cpu()
+    y = torch.cat([torch.ones_like(relative[:1]), relative]).cpu()
+    defined = y.isfinite().all(0)
+    areas = [metrics.auddc(x[:, n], y[:, n]) for n in defined.nonzero().flatten()]
     return float(np.mean(areas)) if areas else math.nan
 
 
 def _straight_rows(recipe: Recipe, profile: Profile) -> Rows:
-    (model, codes), test = attacked_codes(recipe, profile), attacked_images(recipe.dataset, profile)
-    partner = target_of(test.labels)
-    target, way = test.images[partner].to(codes.device), codes[partner] - codes
+    model, codes, target, partner = _pairs(recipe, profile)
+    way = codes[partner] - codes
     length = way.flatten(1).norm(dim=1).clamp_min(torch.finfo(way.dtype).tiny)
     rows = []
     with torch.no_grad():
         clean = model.decode(codes)
         start, floor = metrics.mse(clean, target), metrics.mse(clean[partner], target)
+        mean = load_images(recipe.dataset, "train", profile.n_train).images.mean(0).to(target)
+        by_mean = metrics.relative_distance(
+            metrics.mse(mean.expand_as(target), target), start, floor
+        )
         for eps in eps_grid(recipe.dataset, profile):
             step = expand_like((eps / length).clamp_max(1), way) * way
             reached = metrics.mse(model.decode(codes + step), target)
             relative = metrics.relative_distance(reached, start, floor)
             row = {"eps": eps, "relative": float(relative.nanmedian())}
+            row["mean_image"] = float(by_mean.nanmedian())
             rows.append(identity(recipe) | row | {"pairs": int(relative.isfinite().sum())})
     return rows

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb import _store, metrics
+from lrnb import metrics
 from lrnb._validation import check_name
 from lrnb.attacks import Attack, attack, noise
 from lrnb.metrics.images import METRICS, distances
@@ -17,25 +17,19 @@ from lrnb.metrics.statistics import MODEL
 from lrnb.models import Profile, Recipe, eps_grid, get_profile
 from lrnb.studies.tables import (
     Rows,
-    about_table,
     attacked_codes,
     identity,
+    stored,
     stored_table,
     table_spec,
     training_statistics,
-)  # fmt: skip
+)
 
 SCALES = ("raw", "spread")
 KINDS = ("attack", "noise")
 
 
-def table(
-    recipes: Iterable[Recipe],
-    profile: str | Profile,
-    *,
-    norm: str = "l2",
-    scales: Sequence[str] = SCALES,
-) -> pd.DataFrame:
+def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
     """Damage over ε under the untargeted attack and under noise of the same norm.
 
     The damage is that of D(z + δ) against the clean reconstruction D(z). An ε of the "spread" scale
@@ -45,15 +39,7 @@ def table(
     in `lrnb.metrics.images.METRICS`), damage (mean over samples), deviation (standard deviation),
     samples. LPIPS is NaN where its weights are not on the machine.
     """
-    recipes = list(recipes)
-    parts = [
-        stored_table("untargeted damage", recipes, profile, _damage_rows, norm=norm,
-                     scale=check_name("scales", scale, SCALES))
-        for scale in scales
-    ]  # fmt: skip
-    found = pd.concat(parts)
-    order = found.groupby([*MODEL, "seed"], sort=False, dropna=False).ngroup()
-    return found.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    return stored_table("untargeted damage", recipes, profile, _rows, norm=norm)
 
 
 def samples(
@@ -67,19 +53,14 @@ def samples(
     """
     profile = get_profile(profile)
     spec = table_spec("untargeted", recipe, profile, _samples, norm=norm, scale=scale)
-
-    def make() -> _store.Artefact:
-        return _samples(recipe, profile, norm=norm, scale=scale), {}
-
-    return dict(_store.get("tables", spec, make, about_table(spec))[0])
+    return dict(stored(spec, lambda: (_samples(recipe, profile, norm=norm, scale=scale), {}))[0])
 
 
 def attack_model(
     recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
 ) -> Attack:
     """The untargeted attack on a recipe's model over the ε of its data set."""
-    profile = get_profile(profile)
-    model, codes = attacked_codes(recipe, profile)
+    profile, (model, codes) = get_profile(profile), attacked_codes(recipe, profile)
     return attack(
         model.decode,
         codes,
@@ -137,24 +118,25 @@ def _summary_rows(recipe: Recipe, profile: Profile) -> Rows:
     return [row]
 
 
-def _damage_rows(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> Rows:
-    found = samples(recipe, profile, norm=norm, scale=scale)
+def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
     rows = []
-    for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-        at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
-        at["radius"] = float(found["radius"][e])
-        for kind in KINDS:
-            for metric in METRICS:
-                damage = found[f"{kind} {metric}"][e]
-                rows.append(
-                    at | {"kind": kind, "metric": metric} | mean_over_samples(damage=damage)
-                )
+    for scale in SCALES:
+        found = samples(recipe, profile, norm=norm, scale=scale)
+        for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+            at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
+            at["radius"] = float(found["radius"][e])
+            rows += [
+                at
+                | {"kind": kind, "metric": metric}
+                | averaged(found[f"{kind} {metric}"][e], "damage")
+                for kind in KINDS
+                for metric in METRICS
+            ]
     return rows
 
 
-def mean_over_samples(**column: Tensor) -> dict[str, float | int]:
-    """The columns that summarize per-sample values [N]: their mean, deviation, samples."""
-    ((name, values),) = column.items()
+def averaged(values: Tensor, name: str) -> dict[str, float | int]:
+    """The columns that summarize per-sample values [N]: mean (so named), deviation, samples."""
     deviation = float(values.std(unbiased=False))
     return {name: float(values.mean()), "deviation": deviation, "samples": len(values)}
 

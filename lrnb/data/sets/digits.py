@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from lrnb.data.registry import Dataset, ImageSet
+from lrnb.data import Dataset, ImageSet
 
 
 def load(split: str, n: int | None) -> ImageSet:

@@ -4,32 +4,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrnb.data.registry import Dataset, ImageSet
+from lrnb.data import Dataset, ImageSet
 
 SHAPE_FACTORS = {"shape": 3, "size": 6, "angle": 8, "x": 16, "y": 16}
-_ORDERED = ("size", "x", "y")
-_TEST_IMAGES = 4096
 
 
 def load(split: str, n: int | None) -> ImageSet:
     """Every combination of factor levels occurs once, in random order; 4096 are the test split."""
     counts = list(SHAPE_FACTORS.values())
     order = np.random.default_rng(0).permutation(int(np.prod(counts)))
-    chosen = (order[_TEST_IMAGES:] if split == "train" else order[:_TEST_IMAGES])[:n]
+    chosen = (order[4096:] if split == "train" else order[:4096])[:n]
     factors = torch.from_numpy(np.stack(np.unravel_index(chosen, counts), axis=1)).float()
     labels, names = factors[:, 0].long(), tuple(SHAPE_FACTORS)
     return ImageSet("shapes", split, draw_shapes(factors), labels, factors, names)
 
 
 def draw_shapes(factors: Tensor) -> Tensor:
-    """Draw white shapes on black from factor levels.
+    """Images [N, 1, 32, 32] in [0, 1] of factor levels [N, 5], edges smoothed over one pixel.
 
-    Args:
-        factors: [N, 5] levels of shape (square, ellipse, triangle), size (6), angle (8 within a
-            quarter turn, in which no shape repeats), x and y (16 each).
-
-    Returns:
-        [N, 1, 32, 32] in [0, 1], edges smoothed over one pixel.
+    Shapes are square, ellipse and triangle; angles lie in a quarter turn, where none repeats.
     """
     shape, size, angle, x, y = factors.float().T[..., None, None]
     grid = (torch.arange(32) + 0.5) / 32 * 2 - 1
@@ -50,7 +43,7 @@ def draw_shapes(factors: Tensor) -> Tensor:
 def factors(images: ImageSet) -> Tensor:
     """The true factors: shape and angle as classes, size, x and y as numbers in [0, 1]."""
     assert images.factors is not None
-    ordered = torch.tensor([name in _ORDERED for name in images.factor_names])
+    ordered = torch.tensor([name in ("size", "x", "y") for name in images.factor_names])
     return torch.where(ordered, images.factors / images.factors.amax(0), images.factors)
 
 
