@@ -1,8 +1,9 @@
 """The store of finished artefacts: addressed by what they were made from, atomic and checksummed.
 
-An artefact is a folder ``<root>/<kind>/<key>/`` with ``record.json`` and, if it has any tensors,
-``tensors.safetensors``. Its key is a hash of the specification it was made from. It is written
-beside its place and moved there when it is complete. Work in progress lies in ``partial/``.
+An artefact is a folder ``<root>/<kind>/<key>/`` with ``record.json`` and, if it has any tensors, a
+safetensors file that the record names. Its key is a hash of the specification it was made from. The
+record is written last, in one step, so a reader finds the old artefact or the new one, never half
+of each, and needs no lock. Work in progress lies in ``partial/``.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -20,19 +21,18 @@ from typing import Any, NamedTuple
 import filelock
 import platformdirs
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from lrnb._cost import peak_mb, reset_peak
 from lrnb._validation import UnknownName
 
 Fields = Mapping[str, Any]  # JSON values
-Artefact = tuple[Mapping[str, Tensor], Fields]
-_TENSORS = "tensors.safetensors"
+Artefact = tuple[Mapping[str, Tensor], Fields]  # its tensors and its record
+Stored = tuple[Mapping[str, Tensor], Fields, Fields]  # and what it was made from, and its cost
 log = logging.getLogger(__name__)
-# what this process is making, the innermost last, after the process itself: what each used, by key
-# (about, cost), and its seconds, without those of what was made inside it
-_open: list[dict[str, Any]] = [{"uses": {}, "seconds": 0.0}]
+_used: dict[str, dict[str, Any]] = {}  # by key, what this process got: about and cost
+_here = threading.local()  # .open: what this thread is making, the innermost last
 
 
 class Entry(NamedTuple):
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 def cache_root() -> Path:
     """Folder for everything that is kept: ``LRNB_HOME``, or the user's cache."""
-    return Path(os.environ.get("LRNB_HOME") or platformdirs.user_cache_dir("lrnb"))
+    return Path(os.environ.get("LRNB_HOME") or platformdirs.user_cache_dir("lrnb")).expanduser()
 
 
 def store_root() -> Path:
@@ -71,31 +71,37 @@ def get(
 
     Kept with it, for `used`: ``about``, what it was made from, and what (the last part of) it cost.
     """
-    with lock(spec):
-        stored = find(kind, spec)
-        if stored is None:
-            _open.append({"uses": {}, "seconds": 0.0})
-            start = time.perf_counter()
-            reset_peak()
-            try:
-                made = make()
-            finally:
-                peak, taken = peak_mb(), time.perf_counter() - start
-                work = _open.pop()
-                _open[-1]["seconds"] -= taken
-                reset_peak()
-            cost = {"seconds": work["seconds"] + taken, "peak_mb": peak}
-            work["uses"][key(spec)] = {**(about or {}), **cost}
-            save(kind, spec, *made, work["uses"])
-            stored = *made, work["uses"]
-    for work in _open:
-        work["uses"] |= stored[2]
+    stored = find(kind, spec)
+    if stored is None:
+        with lock(spec):
+            stored = find(kind, spec) or _make(kind, spec, make, about or {})
+    for uses in (_used, *(work["uses"] for work in getattr(_here, "open", ()))):
+        uses |= stored[2]
     return stored[:2]
+
+
+def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) -> Stored:
+    """Make and store an artefact; what is made inside it counts there and not here."""
+    _here.open = [*getattr(_here, "open", ()), {"uses": {}, "seconds": 0.0}]
+    start = time.perf_counter()
+    reset_peak()
+    try:
+        made = make()
+    finally:
+        peak, taken = peak_mb(), time.perf_counter() - start
+        work = _here.open.pop()
+        if _here.open:
+            _here.open[-1]["seconds"] -= taken
+        reset_peak()
+    cost = {"seconds": work["seconds"] + taken, "peak_mb": peak}
+    work["uses"][key(spec)] = {**about, **cost}
+    save(kind, spec, *made, work["uses"])
+    return *made, work["uses"]
 
 
 def used() -> dict[str, dict[str, Any]]:
     """By key, what this process got from the store and what that was made from: about, cost."""
-    return dict(_open[0]["uses"])
+    return dict(_used)
 
 
 def save(
@@ -103,18 +109,18 @@ def save(
 ) -> None:
     """Store tensors and a JSON record under a specification, replacing what was there."""
     place = _place(kind, spec)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".writing-") as scratch:
-        complete = Path(scratch) / "complete"
-        complete.mkdir()
+    content: dict[str, Any] = {"spec": spec, "record": record, "uses": uses, "tensors": None}
+    with lock(spec):
         if tensors:
-            write_tensors(complete / _TENSORS, tensors)
-        checksum = _checksum(record, complete / _TENSORS)
-        content = {"spec": dict(spec), "record": dict(record), "sha256": checksum, "uses": uses}
-        (complete / "record.json").write_text(json.dumps(content, indent=1))
-        if place.exists():
-            place.rename(Path(scratch) / "replaced")
-        complete.rename(place)
+            held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            data = safetensors.save(held)
+            content["tensors"] = _named(data)
+            write(place / content["tensors"], data)
+        content["sha256"] = _checksum(content)
+        write(place / "record.json", json.dumps(content, indent=1).encode())
+        for other in place.iterdir():  # what an earlier writer left
+            if other.name not in ("record.json", content["tensors"]):
+                other.unlink()
 
 
 def holds(kind: str, spec: Fields) -> bool:
@@ -122,18 +128,29 @@ def holds(kind: str, spec: Fields) -> bool:
     return (_place(kind, spec) / "record.json").is_file()
 
 
-def find(kind: str, spec: Fields) -> tuple[Mapping[str, Tensor], Fields, Fields] | None:
+def find(kind: str, spec: Fields) -> Stored | None:
     """The tensors, record and uses under a specification, or None; what is damaged is absent."""
     place = _place(kind, spec)
-    if not place.exists():
-        return None
-    with contextlib.suppress(OSError, ValueError, KeyError, SafetensorError):
-        content, weights = json.loads((place / "record.json").read_text()), place / _TENSORS
-        if content["sha256"] == _checksum(content["record"], weights):
-            tensors = load_file(weights) if weights.is_file() else {}
-            return tensors, content["record"], content.get("uses", {})
-    log.warning("%s is damaged; it is made again", place)
+    with contextlib.suppress(ValueError, TypeError, LookupError, SafetensorError):
+        for _ in range(3):  # (a file that is gone may have been replaced meanwhile)
+            try:
+                return _read(place, spec)
+            except FileNotFoundError:
+                if not (place / "record.json").exists():
+                    return None
+    log.warning("%s is damaged or belongs elsewhere; it is made again", place)
     return None
+
+
+def _read(place: Path, spec: Fields) -> Stored:
+    content = json.loads((place / "record.json").read_bytes())
+    name = content["tensors"]
+    data = (place / name).read_bytes() if name else b""
+    if content["sha256"] != _checksum(content) or name not in (None, _named(data)):
+        raise ValueError("the checksum differs")
+    if content["spec"] != json.loads(json.dumps(spec)):
+        raise ValueError("it was made from something else")
+    return safetensors.load(data) if name else {}, content["record"], content["uses"]
 
 
 def partial(spec: Fields) -> Path:
@@ -153,7 +170,8 @@ def lock(spec: Fields) -> filelock.BaseFileLock:
     """A lock between processes on one specification, for use in a ``with`` block."""
     folder = store_root() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(folder / f"{key(spec)}.lock")
+    # (a singleton, so that one thread may take it twice)
+    return filelock.FileLock(folder / f"{key(spec)}.lock", is_singleton=True)
 
 
 def entries() -> list[Entry]:
@@ -163,22 +181,24 @@ def entries() -> list[Entry]:
         for folder in sorted((store_root() / kind).glob("[!.]*")):
             try:
                 spec = json.loads((folder / "record.json").read_text())["spec"]
-            except (OSError, ValueError, KeyError):
-                spec = {"damaged": True}
+            except (OSError, ValueError, LookupError, TypeError):
+                spec = None
+            spec = spec if isinstance(spec, dict) else {"damaged": True}
             size = sum(file.stat().st_size for file in folder.iterdir())
             found.append(Entry(kind, folder.name, size, spec))
     return found
 
 
 def remove(prefix: str) -> list[Entry]:
-    """Remove every artefact whose key begins with ``prefix``; return what was removed."""
+    """Remove every artefact whose key begins with ``prefix`` ("" for all); return what was removed."""
     chosen = [entry for entry in entries() if entry.key.startswith(prefix)]
-    if not prefix or not chosen:
+    if prefix and not chosen:
         raise UnknownName(
             f"prefix must begin a key that `lrnb models` lists, got {prefix!r}: no such key"
         )
     for entry in chosen:
         shutil.rmtree(store_root() / entry.kind / entry.key)
+        (store_root() / "locks" / f"{entry.key}.lock").unlink(missing_ok=True)
     return chosen
 
 
@@ -186,31 +206,48 @@ def remove(prefix: str) -> list[Entry]:
 def replacing(file: Path) -> Generator[Path, None, None]:
     """A path to write to that takes the place of ``file`` at the end: complete or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    yield scratch
-    os.replace(scratch, file)
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        yield scratch
+        os.replace(scratch, file)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
-def write_tensors(
-    file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None
-) -> None:
-    """Write a safetensors file, complete or not at all."""
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def write(file: Path, content: bytes) -> None:
+    """Write a file, complete or not at all."""
     with replacing(file) as scratch:
-        save_file(contiguous, scratch, metadata)
+        scratch.write_bytes(content)
 
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file, complete or not at all."""
-    with replacing(file) as scratch:
-        scratch.write_text(text, encoding="utf-8")
+    write(file, text.encode())
+
+
+def write_checked(file: Path, content: bytes) -> None:
+    """Write a file that begins with a checksum of the rest."""
+    write(file, hashlib.sha256(content).digest() + content)
+
+
+def read_checked(file: Path) -> bytes | None:
+    """What `write_checked` wrote; None where there is no file, or a damaged one."""
+    content = file.read_bytes() if file.is_file() else b""
+    digest, content = content[:32], content[32:]
+    return content if hashlib.sha256(content).digest() == digest else None
 
 
 def _place(kind: str, spec: Fields) -> Path:
     return store_root() / kind / key(spec)
 
 
-def _checksum(record: Fields, weights: Path) -> str:
-    seen = json.loads(json.dumps(record))  # as a reader will see it
-    stored = weights.read_bytes() if weights.is_file() else b""
-    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode() + stored).hexdigest()
+def _named(data: bytes) -> str:
+    """The name of a file of tensors: its checksum."""
+    return f"{hashlib.sha256(data).hexdigest()}.safetensors"
+
+
+def _checksum(content: Fields) -> str:
+    """Of all that a record holds but the checksum itself, as a reader will see it."""
+    rest = {name: value for name, value in content.items() if name != "sha256"}
+    seen = json.dumps(json.loads(json.dumps(rest)), sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()

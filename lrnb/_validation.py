@@ -1,6 +1,7 @@
 """Checks of arguments: every error names the argument, what is accepted and what was given."""
 
 import difflib
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -45,7 +46,7 @@ class Registry(dict[str, T]):
 def check_name(argument: str, given: str, accepted: Iterable[str]) -> str:
     """Return ``given`` if it is accepted, else raise `UnknownName` with the nearest known name."""
     names = list(accepted)
-    if given in names:
+    if isinstance(given, str) and given in names:
         return given
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -56,11 +57,39 @@ def check_integer(argument: str, given: Any, minimum: int) -> int:
     """Return the integer ``given`` if it is at least ``minimum``, else raise ValueError."""
     try:
         number = operator.index(given)
-    except TypeError:
+    except (TypeError, RuntimeError):
         number = minimum - 1
     if isinstance(given, bool) or number < minimum:
         raise ValueError(f"{argument} must be an integer ≥ {minimum}, got {given!r}")
+    if number >= 2**63:  # (more than torch takes)
+        raise ValueError(f"{argument} must be an integer < 2⁶³, got {given!r}")
     return number
+
+
+def check_number(argument: str, given: Any, least: float, *, above: bool = False) -> float:
+    """Return ``given`` as a float if it is a finite number ≥ ``least`` (``above``: > it)."""
+    try:
+        number = math.nan if isinstance(given, (bool, str)) else float(given)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        number = math.nan
+    if not least <= number < math.inf or (above and number == least):
+        sign = ">" if above else "≥"
+        raise ValueError(f"{argument} must be a finite number {sign} {least:g}, got {given!r}")
+    return number
+
+
+def check_callable(argument: str, given: Any) -> None:
+    """Raise ValueError unless ``given`` can be called."""
+    if not callable(given):
+        raise ValueError(f"{argument} must be callable, got {type(given).__name__}")
+
+
+def check_numbers(argument: str, given: Any) -> Tensor:
+    """Return numbers as a tensor in double precision, or raise ValueError."""
+    try:
+        return torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{argument} must be numbers, got {type(given).__name__}") from error
 
 
 def check_tensor(

@@ -3,8 +3,12 @@
 What needs torch is imported by the command that uses it, so that help does not wait for it.
 """
 
+import io
 import json
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +44,17 @@ class _Commands(click.Group):
     """Known errors are shown as one message, without a traceback."""
 
     def invoke(self, context: click.Context) -> object:
+        # asked to end, end as Ctrl-C does: with the processes that were started
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for stream in (sys.stdout, sys.stderr):  # an encoding without ε shows something else
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         try:
             return super().invoke(context)
         except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+            if context.params.get("debug"):
+                raise
             ours = type(error).__module__.startswith("lrnb")
             if isinstance(error, RuntimeError) and not ours:  # click's own, or a fault
                 raise
@@ -51,14 +63,15 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lrnb")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
     """Adversarial robustness of autoencoders in the latent space: run, build and check the book.
 
     Example: lrnb run --profile quick && lrnb build --profile quick
     """
     for name in ("LRNB_DATA", "LRNB_HOME", "TORCH_HOME"):
         if os.environ.get(name):  # notebooks run in another folder
-            os.environ[name] = str(Path(os.environ[name]).resolve())
+            os.environ[name] = str(Path(os.environ[name]).expanduser().resolve())
 
 
 @main.command()
@@ -251,16 +264,16 @@ def remove(prefix: str, everything: bool) -> None:
         raise click.UsageError("name either a PREFIX or --all")
     from lrnb import _store
 
-    keys = [entry.key for entry in _store.entries()] if everything else [prefix]
-    for gone in (entry for key in keys for entry in _store.remove(key)):
+    for gone in _store.remove(prefix):
         click.echo(f"removed {gone.key}  {_name(gone.spec)}")
 
 
 def _name(spec: dict[str, Any]) -> str:
     from lrnb.models import Recipe
 
-    if "damaged" in spec:
-        return "damaged: remove it"
-    model, table = spec.get("model", spec), f"{spec['table']}: " if "table" in spec else ""
-    scale = f"{model['size'].get('n_train') or 'all'} images × {model['size']['epochs']} epochs"
-    return f"{table}{Recipe(**model['recipe'])} ({scale})"
+    try:
+        model, table = spec.get("model", spec), f"{spec['table']}: " if "table" in spec else ""
+        scale = f"{model['size'].get('n_train') or 'all'} images × {model['size']['epochs']} epochs"
+        return f"{table}{Recipe(**model['recipe'])} ({scale})"
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return "damaged, or of another version: remove it"

@@ -4,6 +4,8 @@ import html
 import os
 import re
 import shutil
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -238,6 +240,46 @@ def test_only_what_ran_is_published(tmp_path, monkeypatch):
     (tmp_path / "_build" / "smoke" / "notebooks").mkdir()
     run.run(tmp_path, profile="smoke", in_place=True)
     assert [p.name for p in (tmp_path / "results" / "smoke").iterdir()] == ["02_b.csv"]
+
+
+CODE = """import os, pathlib, sys, time
+place = pathlib.Path(os.environ['LRNB_RESULTS'])
+place.mkdir(parents=True, exist_ok=True)
+(place / '01_a.csv').write_text(profile)
+print(sys.executable)"""
+
+
+def small_book(root):
+    (root / "notebooks").mkdir(parents=True)
+    cells = [
+        nbformat.v4.new_code_cell("profile = 'quick'", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(CODE),
+    ]
+    nbformat.write(notebook_of(*cells), root / "notebooks" / "01_a.ipynb")
+    return root
+
+
+def test_chapters_are_computed_by_this_very_interpreter(tmp_path, monkeypatch):
+    other = tmp_path / "hub" / "kernels" / "python3" / "kernel.json"
+    other.parent.mkdir(parents=True)
+    other.write_text('{"argv": ["false"], "display_name": "Python 3", "language": "python"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "hub"))
+    # (papermill would take what stands between braces for the name of a parameter)
+    (made,) = run.run(small_book(tmp_path / "a {x} book"), profile="smoke")
+    assert nbformat.read(made, as_version=4).cells[-1].outputs[0].text == f"{sys.executable}\n"
+
+
+def test_two_runs_at_once_wait_for_each_other(tmp_path):
+    book = small_book(tmp_path / "book")
+    command = f"from pathlib import Path; from lrnb.publish import run; run.run(Path({str(book)!r}), profile='smoke')"
+    both = [subprocess.Popen([sys.executable, "-c", command]) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+
+
+def test_what_no_model_can_have_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="seeds must be an integer ≥ 0, got -1"):
+        run.run(small_book(tmp_path / "book"), profile="smoke", seeds=[0, -1])
+    assert not (tmp_path / "book" / "_build").exists()
 
 
 def test_staging_follows_newer_sources_and_keeps_newer_runs(tmp_path):

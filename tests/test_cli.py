@@ -1,6 +1,9 @@
 """The command line as a user types it."""
 
 import os
+import subprocess
+import sys
+import time
 
 import nbformat
 import pandas as pd
@@ -11,6 +14,8 @@ from lrnb import _store as store
 from lrnb.cli import main
 from lrnb.publish import staleness
 from lrnb.publish.tables import save
+
+COMMAND = [sys.executable, "-c", "from lrnb.cli import main; main()"]
 
 
 def lrnb(*arguments):
@@ -146,3 +151,64 @@ def test_a_release_needs_an_address_agreeing_cells_and_fresh_outputs(tmp_path, m
     shown = lrnb("doctor", "--release")
     assert shown.exit_code == 1 and "--chapters 01 --profile smoke --in-place" in shown.output
     assert lrnb("doctor").exit_code == 0
+
+
+def test_a_list_of_models_stands_damaged_records(tmp_path):
+    for i, spec in enumerate(({"recipe": 3}, {"table": 1, "model": {"size": {}}}, {"x": 1})):
+        store.save("models", spec, {}, {}, {"key": i})
+    (place := store.store_root() / "tables" / "abc").mkdir(parents=True)
+    (place / "record.json").write_text("[]")
+    listed = lrnb("models")
+    assert listed.exit_code == 0 and listed.output.count("damaged") == 4
+    assert lrnb("models", "remove", "--all").exit_code == 0 and store.entries() == []
+
+
+def test_a_thousand_artefacts_are_removed_at_once():
+    for i in range(1000):
+        store.save("models", {"i": i}, {}, {}, {})
+    reads, entries = [], store.entries
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "entries", lambda: reads.append(1) or entries())
+        assert lrnb("models", "remove", "--all").exit_code == 0
+    assert len(reads) == 1 and store.entries() == []
+
+
+def test_an_error_is_one_line_and_debug_shows_where_it_came_from():
+    shown = lrnb("train", "--profile", "smoke", "--seeds", str(2**64))
+    assert shown.exit_code == 1 and "Traceback" not in shown.output
+    assert shown.output.startswith("Error: seed must be an integer < 2⁶³")
+    raised = lrnb("--debug", "train", "--profile", "smoke", "--seeds", str(2**64)).exception
+    assert isinstance(raised, ValueError)
+
+
+def test_a_terminal_without_greek_letters_gets_something_else():
+    done = subprocess.run(
+        [*COMMAND, "train", "--profile", "smoke", "--seeds", str(2**64)],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "seed must be" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_command_that_is_asked_to_end_takes_its_workers_with_it(own_store):
+    command = [*COMMAND, "train", "--profile", "standard", "--jobs", "2"]
+    command += ["--datasets", "shapes", "--families", "vae,ae"]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(own_store.rglob("checkpoint.pt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.terminate()
+    assert process.wait(30) != 0
+    deadline = time.monotonic() + 20
+    while (left := members(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left
+
+
+def members(group):
+    """The processes of a group that are still there."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,pid=,stat="], capture_output=True, text=True
+    ).stdout
+    rows = (line.split() for line in listed.splitlines())
+    return [pid for pgid, pid, state in rows if int(pgid) == group and "Z" not in state]

@@ -255,3 +255,44 @@ class TestBadInput:
             ValueError, match=rf"mnist must have.*{message}.*test split.*lrnb fetch"
         ):
             load_data("mnist", "test")
+
+
+def test_a_byte_order_mark_drops_no_image(root):
+    folder = write_celeba(root, count=6)
+    lines = "\n".join(f"{n:06}.jpg {0 if n < 4 else 2}" for n in range(1, 7))
+    (folder.parent / "list_eval_partition.txt").write_text(lines, encoding="utf-8-sig")
+    assert len(load_data("celeba", "train")) == 3
+
+
+@pytest.mark.parametrize("damage", ["blank", "missing", "comma", "columns", "short", "empty"])
+def test_a_damaged_table_of_celeba_is_named_with_the_image(root, damage):
+    table = write_celeba(root, count=20).parent / "list_attr_celeba.txt"
+    lines = table.read_text().splitlines()
+    if damage == "blank":  # does no harm
+        table.write_text("\n".join([*lines[:4], "", *lines[4:]]))
+        assert len(load_data("celeba", "train")) == 18
+        return
+    changed = {
+        "missing": lines[:3] + lines[4:],
+        "comma": [line.replace(" ", ",") if i == 3 else line for i, line in enumerate(lines)],
+        "columns": [lines[0], lines[1].replace("Male", "Young"), *lines[2:]],
+        "short": [line[:-3] if i == 3 else line for i, line in enumerate(lines)],
+        "empty": [],
+    }[damage]
+    table.write_text("\n".join(changed))
+    with pytest.raises(ValueError, match=r"list_attr_celeba.txt must have .*\.jpg"):
+        load_data("celeba", "train")
+
+
+def test_a_truncated_image_is_named(root):
+    folder = write_celeba(root, count=20)
+    file = sorted(folder.iterdir())[4]
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(ValueError, match=file.name):
+        load_data("celeba", "train")
+
+
+def test_a_root_may_begin_with_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LRNB_DATA", "~/sets")
+    assert data.data_root() == tmp_path / "sets"

@@ -1,6 +1,8 @@
 """Every metric against an independent implementation or a closed form."""
 
 import math
+import pathlib
+import pickle
 import subprocess
 import sys
 
@@ -12,7 +14,7 @@ from torch.nn import functional
 
 from lrnb import metrics
 from lrnb.data import DATASETS, load_data
-from lrnb.metrics import METRICS
+from lrnb.metrics import METRICS, images
 
 
 def pairs(channels=1, size=32):
@@ -183,3 +185,25 @@ def test_slow_packages_are_imported_when_they_are_needed():
         "lrnb.metrics.disentanglement.mig, lrnb.metrics.statistics.interval"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_stands_in_the_backbones_place_is_neither_executed_nor_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "hub" / "checkpoints" / images.BACKBONES["squeeze"]
+    file.parent.mkdir(parents=True)
+    for content in (b"", b"cut", pickle.dumps(Harm(tmp_path / "harm"))):
+        file.write_bytes(content)
+        assert not images.lpips_is_present()
+        with pytest.raises(FileNotFoundError, match="got a damaged file"):
+            images.lpips(torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32))
+    assert not (tmp_path / "harm").exists()
+
+
+class Harm:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.file,)

@@ -122,6 +122,23 @@ def test_a_missing_benchmark_is_said(shown, tmp_path, monkeypatch):
     assert shown[0] == ["There is no table `attack` in `results/bench/`."]
 
 
+def test_html_in_a_benchmark_is_shown_as_text(shown, tmp_path, monkeypatch):
+    monkeypatch.setenv("LRNB_RESULTS", str(tmp_path / "standard"))
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "attack.csv").write_text("a\n<b>x</b>\n")
+    made = {
+        "device": "<script>alert(1)</script>",
+        "torch": "2",
+        "commit": "c",
+        "time": "2026-01-01",
+    }
+    (tmp_path / "bench" / "attack.json").write_text(json.dumps(made))
+    pages.show_benchmark("attack", {"a": "A"})
+    assert (
+        "&lt;script&gt;" in shown[0][0] and "&lt;b&gt;" in shown[0][0] and "<b>" not in shown[0][0]
+    )
+
+
 @pytest.mark.slow
 def test_a_drawing_backend_in_the_environment_costs_no_figure(tmp_path, monkeypatch):
     draw = "import matplotlib.pyplot as plt; from lrnb.publish import pages\n"

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from lrnb import _store
 from lrnb.attacks import attack
 from lrnb.data import load_data
 from lrnb.models import FAMILIES, Autoencoder, training
@@ -44,7 +46,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(family, after, images, tmp_pat
     complete = fresh(family)
     expected = train(complete, images, settings(family))
 
-    checkpoint, saved, save = tmp_path / "checkpoint.pt", [], training._save_checkpoint
+    checkpoint, saved, save = tmp_path / "checkpoint.pt", [], _store.write_checked
 
     def save_then_die(*args):
         save(*args)
@@ -52,10 +54,10 @@ def test_resumed_equals_uninterrupted_bit_for_bit(family, after, images, tmp_pat
         if len(saved) == after:
             raise Killed
 
-    monkeypatch.setattr(training, "_save_checkpoint", save_then_die)
+    monkeypatch.setattr(_store, "write_checked", save_then_die)
     with pytest.raises(Killed):
         train(fresh(family), images, settings(family), checkpoint=checkpoint)
-    monkeypatch.setattr(training, "_save_checkpoint", save)
+    monkeypatch.setattr(_store, "write_checked", save)
 
     torch.manual_seed(99)  # a new process has another global state
     resumed = fresh(family)
@@ -82,10 +84,22 @@ def test_a_finished_checkpoint_is_not_trained_further(images, tmp_path):
 
 def test_a_damaged_checkpoint_is_not_resumed_from(images, tmp_path, caplog):
     checkpoint = tmp_path / "c.pt"
-    checkpoint.write_bytes(b"\xff" * 100)
-    model = fresh()
-    assert len(train(model, images, settings(epochs=1), checkpoint=checkpoint)) == 1
-    assert "damaged" in caplog.text
+    alone = fresh()
+    train(alone, images, settings(epochs=2))
+    train(fresh(), images, settings(epochs=2), checkpoint=checkpoint)
+    content = checkpoint.read_bytes()
+    other = tmp_path / "other.pt"
+    train(fresh(), images, settings(epochs=2, seed=1), checkpoint=other)
+    random = np.random.default_rng(0).integers(8 * len(content), size=5).tolist()
+    flips = [bytearray(content) for _ in random]
+    for damaged, bit in zip(flips, random, strict=True):
+        damaged[bit // 8] ^= 1 << bit % 8
+    for damaged in (b"\xff" * 100, b"", content[:-9], other.read_bytes(), *flips):
+        checkpoint.write_bytes(damaged)
+        model = fresh()
+        train(model, images, settings(epochs=2), checkpoint=checkpoint)
+        assert all(map(torch.equal, model.parameters(), alone.parameters()))
+    assert "damaged or of another training" in caplog.text
 
 
 def test_clean_and_attacked_codes_pass_through_one_normalization(images):

@@ -5,13 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import joblib
+import numpy as np
 import pytest
 import torch
 
 from lrnb import _store as store
-from lrnb.models import PROFILES, Recipe, get_history, get_model, train_all, training, zoo
+from lrnb.models import PROFILES, Recipe, get_history, get_model, train_all, zoo
 from lrnb.models.zoo import model_spec, new_model
 
 TINY = replace(PROFILES["smoke"], n_train=64, n_test=16, width=4)
@@ -38,7 +41,9 @@ def test_the_checkpoint_is_gone_once_the_model_is_stored():
 
 def test_a_damaged_model_is_trained_again(caplog):
     first = get_model(VAE, TINY)
-    file = store.store_root() / "models" / store.key(model_spec(VAE, TINY)) / "tensors.safetensors"
+    (file,) = (store.store_root() / "models" / store.key(model_spec(VAE, TINY))).glob(
+        "*.safetensors"
+    )
     file.write_bytes(b"broken")
     assert torch.equal(weights(get_model(VAE, TINY)), weights(first))
     assert "damaged" in caplog.text
@@ -98,7 +103,7 @@ def test_a_killed_process_goes_on_where_it_was(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LRNB_HOME", str(home))
     trained = []
-    monkeypatch.setattr(training, "_save_checkpoint", lambda *args: trained.append(args))
+    monkeypatch.setattr(store, "write_checked", lambda *args: trained.append(args))
     assert torch.equal(weights(get_model(VAE, long)), weights(undisturbed))
     assert 0 < len(trained) < 15
     assert len(get_history(VAE, long)) == 15
@@ -138,3 +143,46 @@ def test_new_model_leaves_the_global_random_state_alone():
     torch.manual_seed(5)
     new_model(VAE, TINY)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_threads_make_the_weights_that_each_makes_alone(tmp_path, monkeypatch):
+    chosen = [Recipe("digits", f, seed=s) for f in ("vae", "dae_swt") for s in range(4)]
+    quick = replace(TINY, epochs=1)
+    expected = [weights(model) for model in train_all(chosen, quick, jobs=1)]
+    monkeypatch.setenv("LRNB_HOME", str(tmp_path / "threads"))
+    with joblib.parallel_config(backend="threading"):
+        found = [weights(model) for model in train_all(chosen, quick, jobs=8)]
+    assert all(map(torch.equal, found, expected))
+
+
+def test_untrained_weights_do_not_depend_on_other_threads():
+    chosen = [Recipe("digits", seed=seed) for seed in range(40)]
+    alone = [weights(new_model(recipe, TINY)) for recipe in chosen]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda recipe: weights(new_model(recipe, TINY)), chosen))
+    assert all(map(torch.equal, together, alone))
+
+
+def test_one_model_has_one_recipe_however_its_numbers_are_given():
+    given = Recipe("digits", beta=np.float32(1), seed=np.int64(2), adv_eps=1)
+    assert given == Recipe("digits", beta=1.0, seed=2, adv_eps=1.0)
+    assert store.key(model_spec(given, TINY)) == store.key(
+        model_spec(Recipe("digits", seed=2), TINY)
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: Recipe("digits", seed=-1), "seed must be an integer ≥ 0, got -1"),
+        (lambda: Recipe("digits", seed=2**64), "seed must be an integer < 2⁶³"),
+        (lambda: Recipe("digits", beta="1"), "beta must be a finite number ≥ 0, got '1'"),
+        (lambda: Recipe("digits", beta=None), "beta must be a finite number ≥ 0, got None"),
+        (lambda: Recipe("digits", adv_eps=0), "adv_eps must be a finite number > 0, got 0"),
+        (lambda: replace(TINY, learning_rate=-1), "learning_rate must be a finite number > 0"),
+        (lambda: replace(TINY, seeds=("a",)), "seeds must be an integer ≥ 0, got 'a'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(make, named):
+    with pytest.raises(ValueError, match=named):
+        make()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lrnb._validation import check_integer, check_tensor
+from lrnb._validation import check_callable, check_integer, check_tensor
 from lrnb.attacks.balls import L2Ball, expand_like
 from lrnb.attacks.problem import Decode
 
@@ -26,6 +26,9 @@ def largest_singular(
     3.0
     """
     check_integer("iterations", iterations, 1)
+    check_integer("batch", batch, 1)
+    check_integer("seed", seed, 0)
+    check_callable("decode", decode)
     codes = check_tensor("codes", codes, min_ndim=2).detach()
     start = torch.randn(codes.shape, generator=torch.Generator().manual_seed(seed)).to(codes)
     pairs = zip(codes.split(batch), start.split(batch), strict=True)
@@ -72,7 +75,7 @@ def singular_values(decode: Decode, codes: Tensor, *, batch: int = 32) -> Tensor
 def _linearized(decode: Decode, codes: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor], Tensor]]:
     """The codes, tracked; their outputs; and the JVP there, v [N, …] → J·v [N, …]."""
     codes = codes.detach().requires_grad_()
-    outputs = decode(codes)
+    outputs = check_tensor("the decoder's output", decode(codes))
     # Jᵀu is linear in u, so its own VJP is the JVP. (Forward mode would compute the same, but
     # torch takes seconds to set that up, as it does where grad_outputs are given.)
     u = torch.zeros_like(outputs, requires_grad=True)

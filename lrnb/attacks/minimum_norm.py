@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrnb._progress import bar
-from lrnb._validation import check_integer
+from lrnb._validation import check_integer, check_number, check_tensor
 from lrnb.attacks.balls import L2Ball, expand_like
 from lrnb.attacks.pgd import attack, evaluate
 from lrnb.attacks.problem import Decode, Objective, Problem
@@ -71,9 +71,12 @@ def minimum_norm(
     """
     check_integer("rounds", rounds, 1)
     check_integer("steps", steps, 1)
-    if not 0 < largest < math.inf:
-        raise ValueError(f"largest must be > 0 and finite, got {largest!r}")
-    goals, n = torch.as_tensor(goal), len(codes)
+    largest = check_number("largest", largest, 0, above=True)
+    n = len(check_tensor("codes", codes, min_ndim=2))
+    try:
+        goals = torch.as_tensor(goal)
+    except (TypeError, RuntimeError, ValueError):
+        goals = torch.tensor(math.nan)
     if goals.shape not in ((), (n,)) or not bool(torch.isfinite(goals).all()):
         raise ValueError(f"goal must be a finite number or [{n}] of them, got {goal!r}")
     radii = largest / 2.0 ** torch.arange(_RADII - 1, -1, -1)

@@ -88,7 +88,8 @@ def attack(
     check_name("method", method, STEP_RULES)
     check_integer("steps", steps, 1)
     check_integer("restarts", restarts, 1)
-    ball = BALLS[norm]
+    check_integer("seed", seed, 0)
+    ball = BALLS[check_name("norm", norm, BALLS)]
     try:
         radii = torch.as_tensor(eps, dtype=torch.float32).detach().reshape(-1)
     except (TypeError, ValueError, RuntimeError):
@@ -158,10 +159,10 @@ def evaluate(problem: Problem, delta: Tensor) -> Point:
             moved = delta[rows].detach().requires_grad_()
             outputs = problem.decode(problem.codes[which] + moved)
             loss = problem.score(outputs, problem.reference[which])
-            if loss.shape != rows.shape:
+            if getattr(loss, "shape", None) != rows.shape:
                 raise ValueError(
                     f"objective must return one score per sample, {tuple(rows.shape)}, "
-                    f"got shape {tuple(loss.shape)}"
+                    f"got shape {tuple(getattr(loss, 'shape', ()))}"
                 )
             if not loss.requires_grad:
                 raise ValueError("objective must be differentiable, got a score without gradient")

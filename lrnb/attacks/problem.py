@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from lrnb._validation import check_integer, check_same_shape, check_tensor
+from lrnb._validation import check_callable, check_integer, check_same_shape, check_tensor
 
 Decode = Callable[[Tensor], Tensor]
 Objective = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +38,8 @@ class Problem:
     ) -> None:
         codes = check_tensor("codes", codes, min_ndim=2).detach()
         check_integer("batch", 1 if batch is None else batch, 1)
+        check_callable("decode", decode)
+        check_callable("objective", squared_distance if objective is None else objective)
         self.decoder, self.spent = decode, 0
         one, device = self._stored_bytes(codes[[0]])
         if batch is None:  # from what one more code stores for its gradient

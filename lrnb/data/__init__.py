@@ -69,7 +69,8 @@ DATASETS: Registry[Dataset] = Registry("dataset")
 
 def data_root() -> Path:
     """Folder of the data sets: ``LRNB_DATA``, or a folder in the user's cache."""
-    return Path(os.environ.get("LRNB_DATA") or Path(platformdirs.user_cache_dir("lrnb")) / "data")
+    given = os.environ.get("LRNB_DATA")
+    return Path(given or Path(platformdirs.user_cache_dir("lrnb")) / "data").expanduser()
 
 
 def load_data(name: str, split: str = "train", n: int | None = None) -> ImageSet:

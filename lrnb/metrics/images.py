@@ -1,6 +1,7 @@
 """Distances between images: 1 − SSIM, LPIPS, squared error."""
 
 import functools
+import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,9 +61,10 @@ def lpips(a: Tensor, b: Tensor, net: str = "squeeze") -> Tensor:
     if a.shape[1] not in (1, 3):
         raise ValueError(f"a must have 1 or 3 channels, got {a.shape[1]}")
     file = _weights(net)
-    if not file.is_file():
+    if not lpips_is_present(net):
+        got = "a damaged file" if file.is_file() else "no such file"
         raise MissingWeights(
-            f"LPIPS ({net}) must have its weights at {file}, got no such file; get them with `lrnb "
+            f"LPIPS ({net}) must have its weights at {file}, got {got}; get them with `lrnb "
             f"fetch lpips`, or set TORCH_HOME to a folder that holds hub/checkpoints/{file.name}"
         )
     color = [images.expand(-1, 3, -1, -1) for images in (a, b)]
@@ -72,13 +74,16 @@ def lpips(a: Tensor, b: Tensor, net: str = "squeeze") -> Tensor:
 
 
 def lpips_is_present(net: str = "squeeze") -> bool:
-    """Whether LPIPS can be computed without a download."""
-    return _weights(net).is_file()
+    """Whether LPIPS can be computed: its backbone is here, and nothing but tensors."""
+    file = _weights(net)
+    return file.is_file() and _intact(file, file.stat().st_mtime_ns)
 
 
 def fetch_lpips(net: str = "squeeze") -> Path:
     """Download torchvision's weights of the backbone; return their path; OSError if it fails."""
     url = f"https://download.pytorch.org/models/{_weights(net).name}"
+    if not lpips_is_present(net):  # what is there is damaged
+        _weights(net).unlink(missing_ok=True)
     torch.hub.load_state_dict_from_url(url, check_hash=True)
     return _weights(net)
 
@@ -136,6 +141,14 @@ def _check_pair(a: Tensor, b: Tensor) -> Tensor:
 def _weights(net: str) -> Path:
     """Where torch's hub keeps the weights of a backbone, in ``TORCH_HOME``."""
     return Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[check_name("net", net, LPIPS_NETS)]
+
+
+@functools.cache
+def _intact(file: Path, changed: int) -> bool:
+    try:  # (torchvision would execute a pickle)
+        return bool(torch.load(file, weights_only=True))
+    except (EOFError, RuntimeError, pickle.UnpicklingError):
+        return False
 
 
 @functools.cache

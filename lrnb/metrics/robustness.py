@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lrnb._validation import check_tensor
+from lrnb._validation import check_numbers, check_tensor
 
 
 def aaddc(eps: Tensor, damage: Tensor) -> Any:
@@ -39,6 +39,7 @@ def auddc(distortion: Tensor, distance: Tensor) -> float:
     0.25
     """
     x, y = _check_curve("distortion", distortion, "distance", distance)
+    check_tensor("distance", y, ndim=1)
     order = x.argsort()
     x, y = x[order], y[order]
     inside = (x >= 0) & (x <= 1)
@@ -62,7 +63,7 @@ def relative_distance(adversarial: Tensor, source: Tensor, target: Tensor) -> Te
 
 def _check_curve(name_x: str, x: Tensor, name_y: str, y: Tensor) -> tuple[Tensor, Tensor]:
     """Check x [P] and y [P] or [P, N]; return both in double precision."""
-    x, y = torch.as_tensor(x, dtype=torch.float64), torch.as_tensor(y, dtype=torch.float64)
+    x, y = check_numbers(name_x, x), check_numbers(name_y, y)
     check_tensor(name_x, x, ndim=1)
     check_tensor(name_y, y)
     if len(x) != len(y):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from lrnb._validation import check_integer, check_name
+from lrnb._validation import check_integer, check_name, check_number
 from lrnb.data import DATASETS
 
 
@@ -29,6 +29,9 @@ class Profile:
     def __post_init__(self) -> None:
         for dataset in self.datasets:
             check_name("datasets", dataset, DATASETS)
+        for seed in self.seeds:
+            check_integer("seeds", seed, 0)
+        check_number("learning_rate", self.learning_rate, 0, above=True)
         counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
         for name in (*counts, "adv_steps"):
             check_integer(name, getattr(self, name), 1)

@@ -1,18 +1,20 @@
 """Training: one loop for every family, with a checkpoint after each epoch and exact resume."""
 
+import io
 import logging
 import math
-import pickle
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lrnb import _store
 from lrnb._progress import bar
-from lrnb._validation import check_integer, check_name, check_tensor
+from lrnb._validation import check_integer, check_name, check_number, check_tensor
 from lrnb.attacks import attack, squared_distance
 from lrnb.models import losses
 from lrnb.models.autoencoder import Autoencoder
@@ -45,6 +47,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         check_name("family", self.family, FAMILIES)
         check_name("adv_form", self.adv_form, ADVERSARIAL_FORMS)
+        check_number("learning_rate", self.learning_rate, 0, above=True)
         check_integer("epochs", self.epochs, 1)
         check_integer("batch_size", self.batch_size, 3)  # the fewest that every penalty needs
         check_integer("adv_steps", self.adv_steps, 1)
@@ -83,7 +86,8 @@ def train(
     batch_size = min(settings.batch_size, len(images))
     batches = len(images) // batch_size
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
-    history = _resume(checkpoint, model, optimizer)
+    work = asdict(settings) | {"images": len(images)}
+    history = _resume(checkpoint, model, optimizer, work)
     with bar(label, total=settings.epochs * batches, done=len(history) * batches) as advance:
         for epoch in range(len(history), settings.epochs):
             start = time.perf_counter()
@@ -116,7 +120,9 @@ def train(
             row["seconds"] = time.perf_counter() - start
             history.append(row)
             if checkpoint is not None:
-                _save_checkpoint(checkpoint, model, optimizer, history)
+                content = io.BytesIO()
+                torch.save((work, model.state_dict(), optimizer.state_dict(), history), content)
+                _store.write_checked(checkpoint, content.getvalue())
     model.eval()
     return history
 
@@ -171,22 +177,19 @@ def reconstruction_error(model: Autoencoder, images: Tensor, *, batch: int = 500
     return float(torch.cat(errors).mean())
 
 
-def _save_checkpoint(
-    file: Path, model: Autoencoder, optimizer: torch.optim.Optimizer, history: History
-) -> None:
-    scratch = file.with_suffix(".part")  # the file appears complete or not at all
-    torch.save((model.state_dict(), optimizer.state_dict(), history), scratch)
-    scratch.replace(file)
-
-
-def _resume(file: Path | None, model: Autoencoder, optimizer: torch.optim.Optimizer) -> History:
-    if file is None or not file.is_file():
+def _resume(
+    file: Path | None, model: Autoencoder, optimizer: torch.optim.Optimizer, work: dict[str, object]
+) -> History:
+    """Go on from a checkpoint of the same work; start again where it is damaged or another's."""
+    content = _store.read_checked(file) if file is not None else None
+    found: Any = [None]
+    if content:
+        found = torch.load(io.BytesIO(content), model.device, weights_only=True)
+    if found[0] != work:
+        if file is not None and file.is_file():
+            log.warning("%s is damaged or of another training, which starts again", file)
         return []
-    try:
-        weights, moments, history = torch.load(file, map_location=model.device, weights_only=True)
-    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:  # cut off by a full disk, say
-        log.warning("%s is damaged (%s); training starts again", file, error)
-        return []
+    _, weights, moments, history = found
     model.load_state_dict(weights)
     optimizer.load_state_dict(moments)
     return list(history)

@@ -4,6 +4,7 @@ import functools
 import itertools
 import math
 import os
+import threading
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -12,11 +13,12 @@ from typing import Any
 
 import joblib
 import torch
+from torch import nn
 
 from lrnb import _store
 from lrnb._progress import track
 from lrnb._provenance import code_hash, cores
-from lrnb._validation import check_integer, check_name
+from lrnb._validation import check_integer, check_name, check_number
 from lrnb.attacks import BALLS
 from lrnb.data import DATASETS, ImageSet, data_root, fingerprint, load_data
 from lrnb.models.autoencoder import Autoencoder, fused
@@ -27,6 +29,8 @@ from lrnb.models.training import ADVERSARIAL_FORMS, History, TrainingSettings, t
 _VALIDATION_IMAGES = 256
 _MIN_IMAGES_FOR_WORKERS = 20_000  # a process trains on about so many while another one starts
 _PASSED_ON = ("LRNB_HOME", "LRNB_DATA", "LRNB_PROGRESS")
+# training sets torch's number of threads, which is global: one thread of a process trains at a time
+_global_state = threading.RLock()
 # (each file is looked at once for each folder of data)
 _fingerprint = functools.cache(lambda dataset, root: fingerprint(dataset))
 
@@ -57,11 +61,10 @@ class Recipe:
         check_name("dataset", self.dataset, DATASETS)
         check_name("family", self.family, FAMILIES)
         check_name("adv_form", self.adv_form, ADVERSARIAL_FORMS)
-        check_integer("seed", self.seed, 0)
-        for name in ("beta", "adv_eps", "adv_weight"):
-            given, minimum = getattr(self, name), "> 0" if name == "adv_eps" else "≥ 0"
-            if not 0 <= given < math.inf or (given == 0 and minimum == "> 0"):
-                raise ValueError(f"{name} must be a finite number {minimum}, got {given!r}")
+        object.__setattr__(self, "seed", check_integer("seed", self.seed, 0))
+        for name in ("beta", "adv_eps", "adv_weight"):  # (1 and 1.0 are one model)
+            number = check_number(name, getattr(self, name), 0, above=name == "adv_eps")
+            object.__setattr__(self, name, number)
 
     def __str__(self) -> str:
         details = f" β={self.beta:g}" if self.beta != 1 else ""
@@ -128,7 +131,9 @@ def ensure_trained(
     workers = min(check_integer("jobs", jobs, 1), max(1, len(missing)))
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     work = (joblib.delayed(_train_only)(recipe, profile, environment) for recipe in missing)
-    done = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")(work)
+    backend = joblib.parallel.get_active_backend()[0]
+    results = "generator_unordered" if backend.supports_return_generator else "list"
+    done = joblib.Parallel(n_jobs=workers, return_as=results)(work)
     with warnings.catch_warnings():  # a process that ran out of memory is replaced
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         for _ in track(done, "models", total=len(missing)):
@@ -161,27 +166,39 @@ def load_images(dataset: str, split: str, n: int | None) -> ImageSet:
 
 
 def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
-    """The untrained model of a recipe, its weights drawn from the recipe's seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(recipe.seed)
-        return Autoencoder(
-            image_shape=DATASETS[recipe.dataset].image_shape,
-            latent=latent_size(recipe),
-            width=get_profile(profile).width,
-            stochastic=FAMILIES[recipe.family].stochastic,
-        )
+    """The untrained model of a recipe: torch's usual initial weights, from the recipe's seed."""
+    model = Autoencoder(
+        image_shape=DATASETS[recipe.dataset].image_shape,
+        latent=latent_size(recipe),
+        width=get_profile(profile).width,
+        stochastic=FAMILIES[recipe.family].stochastic,
+    )
+    # (from a generator of its own: torch's global one is shared by the threads of a process)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for layer in model.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            weight = torch.empty(layer.weight.shape)
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+            layer.weight.data.copy_(weight)
+            if layer.bias is not None:
+                bound = 1 / math.sqrt(weight[0].numel())
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return model
 
 
 def _get(
     recipe: Recipe, profile: str | Profile, device: str | torch.device | None = None
 ) -> tuple[Autoencoder, History]:
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe must be a Recipe, got {type(recipe).__name__}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     spec, model = model_spec(recipe, profile), new_model(recipe, profile).to(device)
     # (a checkpoint goes on only on its own kind of device, whose random numbers are its own)
     unfinished = spec | {"device": device.type}
 
     def make() -> _store.Artefact:
-        history = _train(recipe, get_profile(profile), model, _store.partial(unfinished))
+        with _global_state:
+            history = _train(recipe, get_profile(profile), model, _store.partial(unfinished))
         return model.state_dict(), {"history": history}
 
     about = {"kind": "model", "what": recipe.family, "dataset": recipe.dataset}

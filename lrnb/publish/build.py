@@ -13,7 +13,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from lrnb.models import get_profile
-from lrnb.publish.run import chapters
+from lrnb.publish.run import alone, chapters, own_kernel
 
 
 class BuildFailed(RuntimeError):
@@ -29,6 +29,11 @@ def build(source: Path) -> Path:
 
     Raises BuildFailed if Sphinx reports errors or warnings, or a stored output is an error.
     """
+    with alone(source):
+        return _build(source)
+
+
+def _build(source: Path) -> Path:
     for notebook in chapters(source):
         for index, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
             for error in (o for o in cell.get("outputs", []) if o.output_type == "error"):
@@ -58,6 +63,7 @@ def validate(root: Path, chosen: Sequence[str] = ()) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         for chapter in chapters(root, chosen):
             notebook = load_notebook_node(str(chapter))
+            notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
             notebook = parameterize_notebook(notebook, parameters, **kernel)
             marked = [cell for cell in notebook.cells if "NBVAL_CHECK_OUTPUT" in cell.source]
             if not marked or not all(cell.outputs for cell in marked):
@@ -66,10 +72,11 @@ def validate(root: Path, chosen: Sequence[str] = ()) -> str:
         # two at once: most of the time one core has nothing to do
         options = ["--nbval-lax", "-q", "-p", "no:cacheprovider", "-n2", "--dist=loadfile"]
         command = [sys.executable, "-m", "pytest", *options, scratch]
-        environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
-        done = subprocess.run(
-            command, cwd=scratch, env=environment, stdout=subprocess.PIPE, text=True
-        )
+        with own_kernel():
+            environment = os.environ | {"LRNB_RESULTS": str(Path(scratch) / "results")}
+            done = subprocess.run(
+                command, cwd=scratch, env=environment, stdout=subprocess.PIPE, text=True
+            )
     if done.returncode:
         raise NotValid(done.stdout)
     return done.stdout

@@ -219,7 +219,7 @@ def finish(chapter: str, tables: Mapping[str, pd.DataFrame], parameters: Mapping
     """`lrnb.publish.tables.save` a chapter's tables; display links to them and their origin."""
     main = saved.save(chapter, tables, parameters)
     origin = json.loads(main.with_suffix(".json").read_text())
-    about, made = origin["parameters"], origin["environment"]
+    about, made = origin["parameters"], _escaped(origin["environment"])
     stems = [f"{chapter}-{name}" if name else chapter for name in tables]
     links = [_links(f"../results/{about['profile']}/{stem}", stem) for stem in stems]
     seeds = ", ".join(map(str, about["seeds"]))
@@ -250,7 +250,7 @@ def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
     if not file.is_file():
         show_markdown(f"There is no table `{name}` in `results/bench/`.")
         return
-    made = json.loads(file.with_suffix(".json").read_text())
+    made = _escaped(json.loads(file.with_suffix(".json").read_text()))
     rows = pd.read_csv(file)[list(headings)].map(_cell).values.tolist()
     lines = [
         f"| {' | '.join(line)} |" for line in (headings.values(), [":--"] * len(headings), *rows)
@@ -266,11 +266,15 @@ def show_benchmark(name: str, headings: Mapping[str, str]) -> None:
     )
 
 
+def _escaped(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: html.escape(x) if isinstance(x, str) else x for name, x in facts.items()}
+
+
 def _links(base: str, stem: str) -> str:
     return f"[{stem}.csv]({base}.csv), made by [{stem}.json]({base}.json)"
 
 
 def _cell(value: object) -> str:
     if not isinstance(value, float):
-        return str(value).replace("_", " ")
+        return html.escape(str(value).replace("_", " "))
     return "–" if math.isnan(value) else f"{value:.4g}"

@@ -4,20 +4,25 @@ The tracked notebooks are never touched by a run, unless it is asked to write in
 """
 
 import ast
+import contextlib
+import json
 import os
 import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import filelock
 import nbformat
 import yaml
 
 from lrnb import _store, data
 from lrnb._progress import share_terminal, track
-from lrnb._validation import check_name
+from lrnb._validation import check_integer, check_name
 from lrnb.models import get_profile
 from lrnb.publish import staleness
 
@@ -73,10 +78,21 @@ def run(
     parameters = {"profile": profile, "datasets": datasets, "seeds": seeds}
     for name in datasets:
         data.fingerprint(name)  # raises now rather than after the first models are trained
-    notebooks, staged = chapters(root, chosen), stage(root, profile)
+    for seed in seeds:
+        check_integer("seeds", seed, 0)
+    notebooks = chapters(root, chosen)
+    with alone(root):
+        return _run(root, notebooks, parameters, in_place=in_place)
+
+
+def _run(
+    root: Path, notebooks: Sequence[Path], parameters: Mapping[str, Any], *, in_place: bool
+) -> list[Path]:
+    profile = parameters["profile"]
+    staged = stage(root, profile)
     results, scratch = staged / "results" / profile, root / "_build" / "running" / profile
     executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
-    with share_terminal(), mock.patch.dict(os.environ, LRNB_RESULTS=str(results)):
+    with share_terminal(), own_kernel(), mock.patch.dict(os.environ, LRNB_RESULTS=str(results)):
         os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
         for notebook, target in track(zip(notebooks, executed, strict=True), "chapters"):
             _execute(notebook, target, parameters, scratch)
@@ -85,6 +101,28 @@ def run(
         for table in results.glob(f"{notebook.stem}*"):
             _copy(table, root / "results" / profile / table.name)
     return executed
+
+
+@contextlib.contextmanager
+def alone(root: Path) -> Generator[None, None, None]:
+    """Let one run or build at a time work in the ``_build`` folder of a project; others wait."""
+    (root / "_build").mkdir(exist_ok=True)
+    with filelock.FileLock(root / "_build" / ".lock", is_singleton=True):
+        yield
+
+
+@contextlib.contextmanager
+def own_kernel() -> Generator[None, None, None]:
+    """Let "python3", the kernel of notebooks, be this interpreter, whatever else is installed."""
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "kernels" / "python3" / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        about = {"argv": command, "display_name": "Python 3", "language": "python"}
+        spec.write_text(json.dumps(about))
+        path = os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))
+        with mock.patch.dict(os.environ, JUPYTER_PATH=path):
+            yield
 
 
 def stage(root: Path, profile: str) -> Path:
@@ -113,9 +151,11 @@ def _execute(source: Path, target: Path, parameters: Mapping[str, object], scrat
 
     scratch.mkdir(parents=True, exist_ok=True)
     running, start = scratch / source.name, time.monotonic()
+    # (papermill would take what stands between braces for a parameter's name)
+    paths = [str(path).replace("{", "{{").replace("}", "}}") for path in (source, running)]
     try:
         papermill.execute_notebook(
-            source, running, parameters, kernel_name="python3", progress_bar=False,
+            *paths, parameters, kernel_name="python3", progress_bar=False,
             cwd=target.parent, extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
     except Exception as error:  # raised by the notebook, or the kernel died (out of memory, say)

@@ -28,25 +28,38 @@ def load(split: str, n: int | None) -> ImageSet:
     images, folder = [file for file in files() if file.suffix == ".jpg"], data_root() / "celeba"
     partition = folder / "list_eval_partition.txt"
     if partition.is_file():
-        part = dict(line.split() for line in partition.read_text().splitlines() if line.strip())
-        wanted = "0" if split == "train" else "2"
-        images = [file for file in images if part.get(file.name) == wanted]
+        parts = {name: rest for name, *rest in _lines(partition)}
+        wanted = ["0"] if split == "train" else ["2"]
+        images = [file for file in images if parts.get(file.name) == wanted]
     else:  # without the official partition the last tenth is the test split
         cut = len(images) - max(1, len(images) // 10)
         images = images[:cut] if split == "train" else images[cut:]
     images = images[:n]
     if not images:
         raise _missing(f"images of the {split} split, got none")
+    attributes = folder / "list_attr_celeba.txt"
+    lines = _lines(attributes)
+    names, rows = lines[1] if len(lines) > 1 else [], lines[2:]
+    values_of = {name: values for name, *values in rows}
+    for name in (file.name for file in images):
+        values = values_of.get(name, [])
+        if "Male" not in names or len(values) != len(names) or not {*values} <= {"1", "-1"}:
+            raise ValueError(
+                f"{attributes} must have a column Male and for each image a line with 1 or -1 in each "
+                f"of its {len(names)} columns, got {' '.join(values) or 'no line'} for {name}"
+            )
     with ThreadPoolExecutor() as pool:
         pixels = np.stack(list(pool.map(_face, images)))
     faces = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().float().div_(255)
+    factors = torch.tensor([[v == "1" for v in values_of[file.name]] for file in images]).float()
+    labels = factors[:, names.index("Male")].long()
+    return ImageSet("celeba", split, faces, labels, factors, tuple(names))
 
-    _, header, *rows = (folder / "list_attr_celeba.txt").read_text().splitlines()
-    names, values_of = tuple(header.split()), {row.split()[0]: row.split()[1:] for row in rows}
-    values = np.array([values_of[file.name] for file in images], dtype=np.float32)
-    attributes = torch.from_numpy((values > 0).astype(np.float32))
-    labels = attributes[:, names.index("Male")].long()
-    return ImageSet("celeba", split, faces, labels, attributes, names)
+
+def _lines(table: Path) -> list[list[str]]:
+    """The words of each line that has any; a byte-order mark is no part of the first."""
+    words = (line.split() for line in table.read_text(encoding="utf-8-sig").splitlines())
+    return [line for line in words if line]
 
 
 def factors(images: ImageSet) -> Tensor:
@@ -66,11 +79,15 @@ def _missing(problem: str) -> MissingData:
 
 
 def _face(file: Path) -> np.ndarray:
-    with Image.open(file) as image:
-        side = round(image.width * 148 / 178)
-        left, top = (image.width - side) / 2, (image.height - side) / 2
-        box = (left, top, left + side, top + side)
-        return np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR, box=box))
+    try:
+        with Image.open(file) as image:
+            side = round(image.width * 148 / 178)
+            left, top = (image.width - side) / 2, (image.height - side) / 2
+            box = (left, top, left + side, top + side)
+            face = image.convert("RGB").resize((64, 64), Image.Resampling.BILINEAR, box=box)
+            return np.asarray(face)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{file} must be an intact JPEG image, got {error}") from error
 
 
 DATASET = Dataset(
