@@ -167,12 +167,13 @@ def load_images(dataset: str, split: str, n: int | None) -> ImageSet:
 
 def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
     """The untrained model of a recipe: torch's usual initial weights, from the recipe's seed."""
-    model = Autoencoder(
-        image_shape=DATASETS[recipe.dataset].image_shape,
-        latent=latent_size(recipe),
-        width=get_profile(profile).width,
-        stochastic=FAMILIES[recipe.family].stochastic,
-    )
+    with torch.random.fork_rng():
+        model = Autoencoder(
+            image_shape=DATASETS[recipe.dataset].image_shape,
+            latent=latent_size(recipe),
+            width=get_profile(profile).width,
+            stochastic=FAMILIES[recipe.family].stochastic,
+        )
     # (from a generator of its own: torch's global one is shared by the threads of a process)
     generator = torch.Generator().manual_seed(recipe.seed)
     for layer in model.modules():

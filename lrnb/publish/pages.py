@@ -176,10 +176,10 @@ def show_ledger(judged: pd.DataFrame) -> None:
         for name, claim in CLAIMS.items():
             rows = judged[judged["claim"] == name]
             found, effects = verdict(rows, reading), _effects(rows, reading) or "not computed"
-            rule = _rule(claim, reading)
-            lines.append((claim.title, f"{_SIGNS[found]} {found}", rule, effects))
+            effects = f"{_rule(claim, reading)}: {effects}"
+            lines.append((claim.title, f"{_SIGNS[found]} {found}", effects))
         heads = ("claim", "verdict" if reading == "claim" else "under the control")
-        glue_html(f"{label}_table", _html_table((*heads, "what is measured", "effect"), lines))
+        glue_html(f"{label}_table", _html_table((*heads, "what is measured, effect"), lines))
         glue(f"ledger_{label}s", tally(judged, reading))
 
 
