@@ -138,11 +138,12 @@ def build(profile: str | None) -> None:
     from lrnb._provenance import project_root
     from lrnb.models import get_profile
     from lrnb.publish import build as builder
-    from lrnb.publish.run import stage
+    from lrnb.publish.run import alone, stage
 
     root = project_root()
-    source = stage(root, get_profile(profile).name) if profile else root
-    click.echo(f"The book is built. Open {builder.build(source).as_uri()}")
+    with alone(root):
+        source = stage(root, get_profile(profile).name) if profile else root
+        click.echo(f"The book is built. Open {builder.build(source).as_uri()}")
 
 
 @main.command()

@@ -13,7 +13,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from lrnb.models import get_profile
-from lrnb.publish.run import alone, chapters, own_kernel
+from lrnb.publish.run import chapters, own_kernel
 
 
 class BuildFailed(RuntimeError):
@@ -29,11 +29,6 @@ def build(source: Path) -> Path:
 
     Raises BuildFailed if Sphinx reports errors or warnings, or a stored output is an error.
     """
-    with alone(source):
-        return _build(source)
-
-
-def _build(source: Path) -> Path:
     for notebook in chapters(source):
         for index, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
             for error in (o for o in cell.get("outputs", []) if o.output_type == "error"):

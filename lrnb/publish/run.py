@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import filelock
@@ -81,31 +80,25 @@ def run(
     for seed in seeds:
         check_integer("seeds", seed, 0)
     notebooks = chapters(root, chosen)
+    results, scratch = Path("results", profile), root / "_build" / "running" / profile
     with alone(root):
-        return _run(root, notebooks, parameters, in_place=in_place)
-
-
-def _run(
-    root: Path, notebooks: Sequence[Path], parameters: Mapping[str, Any], *, in_place: bool
-) -> list[Path]:
-    profile = parameters["profile"]
-    staged = stage(root, profile)
-    results, scratch = staged / "results" / profile, root / "_build" / "running" / profile
-    executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
-    with share_terminal(), own_kernel(), mock.patch.dict(os.environ, LRNB_RESULTS=str(results)):
-        os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
-        for notebook, target in track(zip(notebooks, executed, strict=True), "chapters"):
-            _execute(notebook, target, parameters, scratch)
-    for notebook in executed if in_place else ():
-        _publish(notebook, root / "notebooks" / notebook.name)
-        for table in results.glob(f"{notebook.stem}*"):
-            _copy(table, root / "results" / profile / table.name)
+        staged = stage(root, profile)
+        executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
+        ours = mock.patch.dict(os.environ, LRNB_RESULTS=str(staged / results))
+        with share_terminal(), own_kernel(), ours:
+            os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
+            for notebook, target in track(zip(notebooks, executed, strict=True), "chapters"):
+                _execute(notebook, target, parameters, scratch)
+        for notebook in executed if in_place else ():
+            _publish(notebook, root / "notebooks" / notebook.name)
+            for table in (staged / results).glob(f"{notebook.stem}*"):
+                _copy(table, root / results / table.name)
     return executed
 
 
 @contextlib.contextmanager
 def alone(root: Path) -> Generator[None, None, None]:
-    """Let one run or build at a time work in the ``_build`` folder of a project; others wait."""
+    """Let one run or build at a time work in a project, staging included; others wait."""
     (root / "_build").mkdir(exist_ok=True)
     with filelock.FileLock(root / "_build" / ".lock", is_singleton=True):
         yield
