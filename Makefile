@@ -54,7 +54,7 @@ setup: .venv/ready
 		|| { echo "Python 3.10 to 3.13 is needed: make PYTHON=python3.12 …"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 
@@ -63,9 +63,10 @@ setup: .venv/ready
 	$(BIN)/uv pip install --quiet --python .colab/bin/python -r tests/colab.txt
 	touch $@
 
-# renew the locked versions; the file holds hashes and no download address
+# renew the locked versions; the file holds hashes and no download address (ray is large and rare)
+EXTRAS := --extra book --extra bench --extra test --extra dask
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade $(EXTRAS) \
 		--generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
 
 clean:

@@ -1,17 +1,23 @@
 """Memory of this process (on a GPU, of its tensors) in 10⁶ bytes; None where not reported."""
 
 import contextlib
+import sys
 from pathlib import Path
-
-import torch
+from typing import Any
 
 _PROCESS = Path("/proc/self")
 
 
+def _cuda() -> Any:
+    """torch's module for GPUs if there is one and torch is in use, else None."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch and torch.cuda.is_available() else None
+
+
 def peak_mb() -> float | None:
     """Peak memory since `reset_peak`."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
+    if cuda := _cuda():
+        return float(cuda.max_memory_allocated() / 1e6)
     return status_mb("VmHWM")
 
 
@@ -26,8 +32,8 @@ def status_mb(field: str) -> float | None:
 
 def reset_peak() -> None:
     """Count the peak of memory from here on, where the system allows it."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if cuda := _cuda():
+        cuda.reset_peak_memory_stats()
     else:
         with contextlib.suppress(OSError):
             (_PROCESS / "clear_refs").write_text("5")

@@ -1,6 +1,6 @@
 """Progress bars (tqdm) on the terminal or in an interactive notebook, never in stored outputs.
 
-A notebook under papermill and the workers of joblib have no terminal of their own: the environment
+A notebook under papermill and the workers of an engine have no terminal of their own: the environment
 variable LRNB_PROGRESS, set by `share_terminal`, tells them the device of the one that shows bars.
 """
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 @contextlib.contextmanager
 def bar(
     label: str | None, *, total: int, done: int = 0
-) -> Generator[Callable[[], Any], None, None]:
-    """Show a bar of ``total`` parts while the block runs; call what it yields after each part.
+) -> Generator[Callable[..., Any], None, None]:
+    """Show a bar of ``total`` parts while the block runs; call what it yields after 1 part or n.
 
     >>> with bar("epochs", total=3) as advance:
     ...     for _ in range(3):
@@ -27,7 +27,7 @@ def bar(
     with contextlib.ExitStack() as stack:
         show = _shower(stack) if label else None
         if show is None:
-            yield lambda: None
+            yield lambda n=1: None
         else:
             shown = show(desc=label, total=total, initial=done, leave=False)
             yield stack.enter_context(shown).update

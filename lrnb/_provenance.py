@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import textwrap
+import threading
 import tokenize
 from collections.abc import Hashable, Mapping
 from dataclasses import is_dataclass
@@ -20,10 +21,9 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-import torch
-
 from lrnb._validation import Registry
 
+_parsing = threading.Lock()  # (Python 3.11 may fail to parse in two threads at once)
 _PACKAGES = ("lrnb", "torch", "torchvision", "numpy", "scikit-learn", "torchmetrics", "lpips")
 
 
@@ -40,8 +40,9 @@ def code_hash(*objects: Hashable) -> str:
     16
     """
     found: dict[str, str] = {}
-    for given in objects:
-        _collect(given, found)
+    with _parsing:
+        for given in objects:
+            _collect(given, found)
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
 
 
@@ -120,6 +121,8 @@ def environment() -> dict[str, str]:
 
 def device_name() -> str:
     """The accelerator torch would use, or the processor with its cores."""
+    import torch
+
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")
@@ -133,6 +136,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpus() -> int:
+    """How many GPUs torch would use."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+@functools.cache
 def version(package: str) -> str:
     """The installed version of a package, or "not installed"."""
     try:

@@ -6,7 +6,10 @@ record is written last, in one step, so a reader finds the old artefact or the n
 of each, and needs no lock. Work in progress lies in ``partial/``.
 """
 
+from __future__ import annotations
+
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -16,32 +19,50 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import filelock
 import platformdirs
 from safetensors import SafetensorError
-from safetensors import torch as safetensors
-from torch import Tensor
 
 from lrnb._cost import peak_mb, reset_peak
 from lrnb._validation import UnknownName
 
+if TYPE_CHECKING:  # (`lrnb models` answers without torch)
+    from torch import Tensor
+
 Fields = Mapping[str, Any]  # JSON values
-Artefact = tuple[Mapping[str, Tensor], Fields]  # its tensors and its record
-Stored = tuple[Mapping[str, Tensor], Fields, Fields]  # and what it was made from, and its cost
+Artefact = tuple[Mapping[str, "Tensor"], Fields]  # its tensors and its record
+Stored = tuple[Mapping[str, "Tensor"], Fields, Fields]  # and what it was made from, and its cost
 log = logging.getLogger(__name__)
 _used: dict[str, dict[str, Any]] = {}  # by key, what this process got: about and cost
 _here = threading.local()  # .open: what this thread is making, the innermost last
+# numbers of threads are global in torch: one thread of a process makes something at a time
+alone = threading.RLock()
 
 
 class Entry(NamedTuple):
-    """One stored artefact: its kind, key, size in bytes, and what it was made from."""
+    """One stored artefact: its kind, key, size in bytes, what it was made from, and its cost."""
 
     kind: str
     key: str
     size: int
     spec: dict[str, Any]
+    cost: dict[str, Any]  # about, seconds, peak_mb; empty for what is damaged or not finished
+
+    def __str__(self) -> str:
+        """In words what it is, as far as its specification can be read."""
+        try:
+            model = self.spec.get("model", self.spec)
+            recipe, size = model["recipe"], model["size"]
+            text = f"{self.spec['table']}: " if "table" in self.spec else ""
+            text += recipe["family"] + (f" β={recipe['beta']:g}" if recipe["beta"] != 1 else "")
+            if "adv_form" in recipe:
+                text += f" ({recipe['adv_form']}, ε={recipe['adv_eps']:g})"
+            scale = f"{size['n_train'] or 'all'} images × {size['epochs']} epochs"
+            return f"{text} on {recipe['dataset']}, seed {recipe['seed']} ({scale})"
+        except (LookupError, TypeError, ValueError, AttributeError):
+            return "damaged, or of another version: remove it"
 
 
 def cache_root() -> Path:
@@ -69,11 +90,12 @@ def get(
 ) -> Artefact:
     """The tensors and record under a specification; made now, once, if there are none.
 
-    Kept with it, for `used`: ``about``, what it was made from, and what (the last part of) it cost.
+    It is made on one core, so that its numbers do not depend on how many there are. Kept with it,
+    for `used`: ``about``, what it was made from, and what (the last part of) it cost.
     """
     stored = find(kind, spec)
     if stored is None:
-        with lock(spec):
+        with alone, lock(spec):  # (in this order: who waits for a thread holds no lock)
             stored = find(kind, spec) or _make(kind, spec, make, about or {})
     for uses in (_used, *(work["uses"] for work in getattr(_here, "open", ()))):
         uses |= stored[2]
@@ -82,12 +104,18 @@ def get(
 
 def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) -> Stored:
     """Make and store an artefact; what is made inside it counts there and not here."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
     _here.open = [*getattr(_here, "open", ()), {"uses": {}, "seconds": 0.0}]
-    start = time.perf_counter()
+    start, threads = time.perf_counter(), torch.get_num_threads()
     reset_peak()
     try:
-        made = make()
+        torch.set_num_threads(1)  # sums over several round differently
+        with threadpool_limits(1):
+            made = make()
     finally:
+        torch.set_num_threads(threads)
         peak, taken = peak_mb(), time.perf_counter() - start
         work = _here.open.pop()
         if _here.open:
@@ -99,6 +127,11 @@ def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) 
     return *made, work["uses"]
 
 
+def making() -> bool:
+    """Whether this thread is making an artefact."""
+    return bool(getattr(_here, "open", ()))
+
+
 def used() -> dict[str, dict[str, Any]]:
     """By key, what this process got from the store and what that was made from: about, cost."""
     return dict(_used)
@@ -108,6 +141,8 @@ def save(
     kind: str, spec: Fields, tensors: Mapping[str, Tensor], record: Fields, uses: Fields
 ) -> None:
     """Store tensors and a JSON record under a specification, replacing what was there."""
+    from safetensors import torch as safetensors
+
     place = _place(kind, spec)
     content: dict[str, Any] = {"spec": spec, "record": record, "uses": uses, "tensors": None}
     with lock(spec):
@@ -143,6 +178,8 @@ def find(kind: str, spec: Fields) -> Stored | None:
 
 
 def _read(place: Path, spec: Fields) -> Stored:
+    from safetensors import torch as safetensors
+
     content = json.loads((place / "record.json").read_bytes())
     name = content["tensors"]
     data = (place / name).read_bytes() if name else b""
@@ -179,13 +216,13 @@ def entries() -> list[Entry]:
     found = []
     for kind in ("models", "tables", "partial"):
         for folder in sorted((store_root() / kind).glob("[!.]*")):
-            try:
-                spec = json.loads((folder / "record.json").read_text())["spec"]
-            except (OSError, ValueError, LookupError, TypeError):
-                spec = None
+            spec, cost = None, None
+            with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+                record = json.loads((folder / "record.json").read_text())
+                spec, cost = record["spec"], record.get("uses", {}).get(folder.name)
             spec = spec if isinstance(spec, dict) else {"damaged": True}
             size = sum(file.stat().st_size for file in folder.iterdir())
-            found.append(Entry(kind, folder.name, size, spec))
+            found.append(Entry(kind, folder.name, size, spec, cost or {}))
     return found
 
 
@@ -210,6 +247,10 @@ def replacing(file: Path) -> Generator[Path, None, None]:
     try:
         yield scratch
         os.replace(scratch, file)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(error.errno, "no space is left, free some to write", str(file)) from error
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -1,13 +1,15 @@
 """Checks of arguments: every error names the argument, what is accepted and what was given."""
 
+from __future__ import annotations
+
 import difflib
 import math
 import operator
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # (what answers without torch checks its arguments too)
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -86,6 +88,8 @@ def check_callable(argument: str, given: Any) -> None:
 
 def check_numbers(argument: str, given: Any) -> Tensor:
     """Return numbers as a tensor in double precision, or raise ValueError."""
+    import torch
+
     try:
         return torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
@@ -96,8 +100,10 @@ def check_tensor(
     argument: str, given: Tensor, *, ndim: int | None = None, min_ndim: int = 1
 ) -> Tensor:
     """Return ``given`` if it is a non-empty, finite floating-point tensor of that many axes."""
-    if not isinstance(given, Tensor) or not given.is_floating_point():
-        kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+    import torch
+
+    if not isinstance(given, torch.Tensor) or not given.is_floating_point():
+        kind = given.dtype if isinstance(given, torch.Tensor) else type(given).__name__
         raise ValueError(f"{argument} must be a floating-point tensor, got {kind}")
     if given.numel() == 0 or (given.ndim < min_ndim if ndim is None else given.ndim != ndim):
         axes = f"{min_ndim} or more axes" if ndim is None else f"{ndim} axes"

@@ -1,4 +1,4 @@
-"""The command line: run, compare, build, validate, train, fetch, doctor, models.
+"""The command line: run, plan, compare, build, validate, train, fetch, doctor, models.
 
 What needs torch is imported by the command that uses it, so that help does not wait for it.
 """
@@ -21,7 +21,7 @@ Names = list[str]
 
 
 def _listed(flag: str, metavar: str, text: str, kind: type = str) -> Callable[..., Any]:
-    """An option of several values, given with commas or by repeating it."""
+    """An option of several values, given with commas or by repeating it; ``flag`` may name it too."""
 
     def split(context: click.Context, parameter: click.Parameter, given: Names) -> list[Any]:
         parts = [part for value in given for part in value.replace(",", " ").split()]
@@ -29,7 +29,7 @@ def _listed(flag: str, metavar: str, text: str, kind: type = str) -> Callable[..
             raise click.BadParameter(f"must be integers, got {', '.join(parts)}")
         return [kind(part) for part in parts]
 
-    return click.option(flag, multiple=True, callback=split, metavar=metavar, help=text)
+    return click.option(*flag.split(), multiple=True, callback=split, metavar=metavar, help=text)
 
 
 _profile = click.option("--profile", default="quick", show_default=True, metavar="NAME",
@@ -37,7 +37,10 @@ _profile = click.option("--profile", default="quick", show_default=True, metavar
 _all_datasets = "By default the profile's own; `lrnb doctor` lists all."
 _datasets = _listed("--datasets", "NAME[,NAME…]", _all_datasets)
 _seeds = _listed("--seeds", "K[,K…]", "By default the profile's own.", int)
-_chapters = _listed("--chapters", "NN[,NN…]", "Beginnings of chapter names; by default all.")
+_engine = click.option("--engine", metavar="ADDRESS",
+                       help="local, dask://HOST:PORT or ray://HOST:PORT; by default $LRNB_ENGINE, "
+                       "or processes of this machine.")  # fmt: skip
+_chapters = _listed("--chapters chosen", "NN[,NN…]", "Beginnings of chapter names; by default all.")
 
 
 class _Commands(click.Group):
@@ -79,21 +82,43 @@ def main(debug: bool) -> None:
 @_datasets
 @_seeds
 @_chapters
+@_engine
 @click.option("--in-place", is_flag=True,
               help="Put the outputs into the tracked notebooks and results/ as well.")  # fmt: skip
-def run(profile: str, datasets: Names, seeds: list[int], chapters: Names, in_place: bool) -> None:
+def run(in_place: bool, **chosen: Any) -> None:
     """Execute chapters with papermill into _build/PROFILE/; the tracked notebooks stay as they are.
 
-    A run that was stopped goes on where it was: finished models and attacks are in the store.
+    What the store lacks for them is made first, by as many processes as there are cores or GPUs, or
+    on a cluster. A run that was stopped goes on where it was, and a chapter that nothing has changed
+    for is not executed again.
 
     Example: lrnb run --datasets mnist,fashion_mnist --chapters 01,02
     """
     from lrnb._provenance import project_root
     from lrnb.publish import run as book
 
-    executed = book.run(project_root(), profile=profile, datasets=datasets, seeds=seeds,
-                        chosen=chapters, in_place=in_place)  # fmt: skip
-    click.echo(f"Executed {len(executed)} chapters into {executed[0].parent}")
+    executed = book.run(project_root(), in_place=in_place, **chosen)
+    click.echo(f"{len(executed)} chapters are in {executed[0].parent}")
+
+
+@main.command()
+@_profile
+@_datasets
+@_seeds
+@_chapters
+@_engine
+def plan(**chosen: Any) -> None:
+    """Say what `lrnb run` would have to make, where, and about how long that takes.
+
+    Estimates come from the costs of what the store and results/ hold. An artefact that several
+    chapters need stands at the first of them.
+
+    Example: lrnb plan --profile paper --datasets mnist
+    """
+    from lrnb._provenance import project_root
+    from lrnb.publish import plan as planned
+
+    click.echo(planned.report(project_root(), **chosen))
 
 
 @main.command()
@@ -148,7 +173,7 @@ def build(profile: str | None) -> None:
 
 @main.command()
 @_chapters
-def validate(chapters: Names) -> None:
+def validate(chosen: Names) -> None:
     """Run the chapters at smoke scale under nbval: the facts they print must be those stored.
 
     Example: lrnb validate --chapters 02
@@ -156,7 +181,7 @@ def validate(chapters: Names) -> None:
     from lrnb._provenance import project_root
     from lrnb.publish import build as builder
 
-    click.echo(builder.validate(project_root(), chapters))
+    click.echo(builder.validate(project_root(), chosen))
 
 
 @main.command()
@@ -219,7 +244,8 @@ def fetch(names: tuple[str, ...], net: str) -> None:
 @click.option(
     "--release", is_flag=True, help="Fail unless the address is set and outputs are of this code."
 )
-def doctor(release: bool) -> None:
+@click.option("--quick", is_flag=True, help="Only what is known without loading torch.")
+def doctor(release: bool, quick: bool) -> None:
     """Report what is installed, which device, data and weights were found, and what is missing.
 
     Example: lrnb doctor
@@ -227,7 +253,7 @@ def doctor(release: bool) -> None:
     from lrnb.publish.doctor import findings
 
     ready = True
-    for good, subject, text, remedy, of_book in findings():
+    for good, subject, text, remedy, of_book in findings(quick=quick and not release):
         click.echo(f"ok  {subject:15} {text}" if good else f"--  {subject:15} {text}: {remedy}")
         ready &= good or not of_book
     if release and not ready:
@@ -247,8 +273,7 @@ def models(context: click.Context) -> None:
 
     held = _store.entries()
     for entry in held:
-        size = f"{entry.size / 1e6:7.2f} MB"
-        click.echo(f"{entry.key}  {entry.kind:7} {size}  {_name(entry.spec)}")
+        click.echo(f"{entry.key}  {entry.kind:7} {entry.size / 1e6:7.2f} MB  {entry}")
     total = sum(entry.size for entry in held) / 1e6
     click.echo(f"{len(held)} artefacts, {total:.1f} MB, in {_store.store_root()}")
 
@@ -266,15 +291,4 @@ def remove(prefix: str, everything: bool) -> None:
     from lrnb import _store
 
     for gone in _store.remove(prefix):
-        click.echo(f"removed {gone.key}  {_name(gone.spec)}")
-
-
-def _name(spec: dict[str, Any]) -> str:
-    from lrnb.models import Recipe
-
-    try:
-        model, table = spec.get("model", spec), f"{spec['table']}: " if "table" in spec else ""
-        scale = f"{model['size'].get('n_train') or 'all'} images × {model['size']['epochs']} epochs"
-        return f"{table}{Recipe(**model['recipe'])} ({scale})"
-    except (LookupError, TypeError, ValueError, AttributeError):
-        return "damaged, or of another version: remove it"
+        click.echo(f"removed {gone.key}  {gone}")

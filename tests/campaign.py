@@ -7,6 +7,7 @@ how many led to a wrong value or an error without a usable word ("lost"), which 
 """
 
 import argparse
+import contextlib
 import math
 import os
 import random
@@ -26,12 +27,12 @@ import numpy as np
 import torch
 
 import lrnb
+from lrnb import _engine, data
 from lrnb import _store as store
-from lrnb import data
 from lrnb.models import PROFILES, Recipe, get_model, zoo
 from lrnb.models.training import TrainingSettings, train
 from lrnb.models.zoo import model_spec
-from lrnb.studies import clean, untargeted
+from lrnb.studies import clean, latent_shift, untargeted
 
 TINY = replace(
     PROFILES["smoke"], name="tiny", n_train=48, n_test=16, width=4, epochs=1, n_attack=4,
@@ -44,9 +45,15 @@ def weights(recipe):
     return torch.cat([p.flatten() for p in get_model(recipe, TINY).parameters()])
 
 
+def wanted():
+    """The works of a few models and tables."""
+    tables = [*clean.CLEAN.works(RECIPES, TINY), *untargeted.works(RECIPES[:2], TINY)]
+    return [*tables, *latent_shift.SHIFT.works(RECIPES[:1], TINY)]
+
+
 def filled():
     """What a few models and tables are, once they are stored."""
-    clean.table(RECIPES, TINY), untargeted.table(RECIPES[:2], TINY)
+    _engine.compute(wanted(), jobs=1)
     return [(e.kind, e.spec) for e in store.entries()]
 
 
@@ -124,25 +131,33 @@ def swaps(number, rng):
 
 
 def kills(number, rng):
-    """A training killed at a random moment, again and again; then the same weights as without."""
-    expected = [weights(recipe) for recipe in RECIPES]
+    """A run or one of its processes killed at a random moment; then the same as without."""
+    held = filled()
+    known = {store.key(spec): store.find(kind, spec) for kind, spec in held}
     code = "import sys; sys.path.insert(0, 'tests'); import campaign as c; "
-    code += "print(flush=True); [c.weights(r) for r in c.RECIPES]"
+    code += "print(flush=True); c._engine.compute(c.wanted(), engine='local', jobs=2)"
     counts = Counter()
     for _ in range(number):
-        with tempfile.TemporaryDirectory() as home:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
             environment = os.environ | {"LRNB_HOME": home}
             process = subprocess.Popen(
                 [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE
             )
             process.stdout.readline()  # (imported)
-            time.sleep(rng.uniform(0, 1.5))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            time.sleep(rng.uniform(0, 15))
+            below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            victim = rng.choice([process.pid, *map(int, below)])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+            ended = process.wait()
             before, os.environ["LRNB_HOME"] = os.environ["LRNB_HOME"], home
-            found = [weights(recipe) for recipe in RECIPES]
+            _engine.compute(wanted(), jobs=1)
+            found = {store.key(spec): store.find(kind, spec) for kind, spec in held}
+            complete = len(store.entries()) == len(held)
             os.environ["LRNB_HOME"] = before
-        counts["survived" if all(map(torch.equal, found, expected)) else "lost"] += 1
+        good = complete and all(same(found[key], known[key]) for key in known)
+        good &= ended == 0 or victim == process.pid
+        counts["survived" if good else "lost"] += 1
     return counts
 
 
@@ -162,23 +177,32 @@ def threads(number, rng):
 
 
 def runs(number, rng):
-    """Two runs of a small book at once, in one folder."""
+    """Two runs and two builds of a small book at once, in one folder."""
     import nbformat
 
     counts = Counter()
+    command = "from lrnb.cli import main; main()"
     for _ in range(number):
         with tempfile.TemporaryDirectory() as book:
             folder = Path(book, "notebooks")
             folder.mkdir()
+            title = nbformat.v4.new_markdown_cell("# A chapter")
             cell = nbformat.v4.new_code_cell("profile = 1", metadata={"tags": ["parameters"]})
             about = {"language_info": {"name": "python"}}
-            nbformat.write(
-                nbformat.v4.new_notebook(cells=[cell], metadata=about), folder / "01_a.ipynb"
+            notebook = nbformat.v4.new_notebook(cells=[title, cell], metadata=about)
+            nbformat.write(notebook, folder / "01_a.ipynb")
+            Path(book, "_toc.yml").write_text("format: jb-book\nroot: notebooks/01_a\n")
+            Path(book, "_config.yml").write_text(
+                "title: A book\nexecute:\n  execute_notebooks: 'off'\n"
             )
-            code = "from pathlib import Path; from lrnb.publish.run import run; "
-            code += f"run(Path({book!r}), profile='smoke')"
-            both = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-            good = [process.wait() == 0 for process in both]
+            all_of_them = [
+                subprocess.Popen(
+                    [sys.executable, "-c", command, what, "--profile", "smoke"],
+                    cwd=book, stdout=subprocess.DEVNULL,
+                )
+                for what in ("run", "build", "run", "build")
+            ]  # fmt: skip
+            good = [process.wait() == 0 for process in all_of_them]
         counts["survived" if all(good) else "lost"] += 1
     return counts
 

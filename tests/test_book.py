@@ -17,12 +17,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from lrnb import _store
 from lrnb.cli import main
-from lrnb.publish import build, run, staleness
+from lrnb.models import get_profile
+from lrnb.publish import build, contents, plan, run, staleness
 from lrnb.publish.pages import glue
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = run.chapters(ROOT)
+CHAPTERS = contents.chapters(ROOT)
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +62,50 @@ def test_every_chapter_ran_and_saved_its_table(built):
         assert all(c.get("execution_count") for c in notebook.cells if c.cell_type == "code")
         assert len(pd.read_csv(built / "results" / "smoke" / f"{chapter.stem}.csv"))
         assert (built / "results" / "smoke" / f"{chapter.stem}.json").is_file()
+
+
+def test_the_plan_names_just_what_the_chapters_make(built, home, monkeypatch):
+    monkeypatch.setenv("LRNB_HOME", str(home))
+    size = get_profile("smoke")
+    planned, todo = set(), plan.works(CHAPTERS, size, size.datasets, size.seeds).values()
+    todo = [work for works in todo for work in works]
+    while todo:
+        work = todo.pop()
+        planned.add(work.key)
+        todo += work.needs
+    assert planned == {entry.key for entry in _store.entries()}
+
+
+def test_what_nothing_has_changed_for_is_not_executed_or_built_again(built, home, monkeypatch):
+    monkeypatch.setenv("LRNB_HOME", str(home))
+    files = [built / "_build" / "html" / "index.html", *(built / "notebooks").glob("*.ipynb")]
+    before = [file.stat().st_mtime_ns for file in files]
+    for arguments in (["run", "--profile", "smoke"], ["build", "--profile", "smoke"]):
+        assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+def test_a_chapter_is_executed_again_where_something_has_changed(tmp_path, capfd):
+    book = small_book(tmp_path / "book")
+
+    def executed(**changes):
+        run.run(book, profile="smoke", **changes)
+        told = capfd.readouterr().err
+        assert ("01_a: unchanged" in told) != (re.search(r"01_a: \d+ s", told) is not None)
+        return "unchanged" not in told
+
+    assert executed() and not executed()
+    assert executed(seeds=[1]) and not executed(seeds=[1]) and executed()
+    (book / "results" / "bench").mkdir(parents=True)
+    (book / "results" / "bench" / "peers.csv").write_text("1")
+    assert executed() and not executed()
+    source = book / "notebooks" / "01_a.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[1].source += "\nprint(1)"
+    nbformat.write(notebook, source)
+    assert executed() and not executed()
+    (book / "_build" / "smoke" / "results" / "smoke" / "01_a.csv").unlink()
+    assert executed()
 
 
 def test_the_run_reproduces_the_golden_numbers(built):
@@ -338,7 +384,7 @@ def test_a_notebook_without_outputs_is_not_valid(tmp_path):
 
 
 def test_setup_cells_install_from_the_configured_address():
-    url, branch = run.repository(ROOT)
+    url, branch = contents.repository(ROOT)
     for chapter in CHAPTERS:
         notebook = nbformat.read(chapter, as_version=4)
         (setup,) = [c.source for c in notebook.cells if "%pip" in c.source]

@@ -23,13 +23,22 @@ def lrnb(*arguments):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "compare", "build", "validate", "train", "fetch", "doctor", "models"]
+    "command", ["run", "compare", "build", "validate", "train", "fetch", "doctor", "models", "plan"]
 )
 def test_help_has_an_example(command):
     shown = lrnb(command, "--help")
     assert shown.exit_code == 0
     assert f"lrnb {command}" in shown.output.split("Example", 1)[1]
     assert command in lrnb("--help").output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["models"], ["doctor", "--quick"]]
+)
+def test_what_needs_no_torch_does_not_load_it(arguments):
+    code = f"import sys\nfrom lrnb.cli import main\nmain({arguments}, standalone_mode=False)\n"
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_train_then_models_then_remove():

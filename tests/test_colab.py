@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from lrnb.publish import run as book
+from lrnb.publish import contents as book
 
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / ".colab" / "bin" / "python"

@@ -71,7 +71,7 @@ def test_a_failed_save_leaves_nothing(monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr(store.safetensors, "save", fail)
+    monkeypatch.setattr("safetensors.torch.save", fail)
     with pytest.raises(OSError, match="disk full"):
         store.save("models", SPEC, TENSORS, {}, {})
     assert store.entries() == [] and store.find("models", SPEC) is None

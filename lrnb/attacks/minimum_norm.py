@@ -81,7 +81,7 @@ def minimum_norm(
         raise ValueError(f"goal must be a finite number or [{n}] of them, got {goal!r}")
     radii = largest / 2.0 ** torch.arange(_RADII - 1, -1, -1)
     hit = attack(decode, codes, eps=radii, target=target, objective=objective, steps=10,
-                 restarts=restarts, seed=seed, batch=batch)  # fmt: skip
+                 restarts=restarts, seed=seed, batch=batch, progress=progress)  # fmt: skip
 
     goals = goals.to(hit.clean).expand(n).clone()
     search = _Search(hit.problem, goals, largest)

@@ -7,6 +7,7 @@ a step rule (how δ moves). All ε, restarts and samples are solved in one batch
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -104,11 +105,12 @@ def attack(
     # (with one ε and one start there is nothing to choose from half-way)
     race = steps if e == restarts == 1 else (steps + 1) // 2
 
-    with bar(progress, total=steps) as advance:
+    most, few = len(of_starts), len(of_rows)  # evaluated in each step of the race, and after it
+    with bar(progress, total=most * race + few * (steps - race)) as advance:
         starts = _starts(problem, ball, restarts, seed)
         points = evaluate(problem, (expand_like(radii, starts[None]) * starts).flatten(0, 2))
         rule = STEP_RULES[method](points, of_starts, ball=ball, steps=race)
-        points = ascend(problem, points, rule, race, advance)
+        points = ascend(problem, points, rule, race, partial(advance, most))
         first = points.loss.view(e, restarts, n).max(dim=1, keepdim=True).indices
         rows = torch.arange(len(of_starts), device=first.device).view(e, restarts, n)
         rows = rows.gather(1, first).flatten()  # E × N
@@ -119,7 +121,7 @@ def attack(
                 stretched = evaluate(problem, factor * best.delta.roll(neighbor, 0))
                 best = best.replaced(stretched.loss > best.loss, stretched)
             rule = STEP_RULES[method](best, of_rows, ball=ball, steps=steps - race)
-            best = ascend(problem, best, rule, steps - race, advance)
+            best = ascend(problem, best, rule, steps - race, partial(advance, few))
     if bool((best.loss == -math.inf).any()):
         raise ValueError("decode or objective returned NaN wherever it was evaluated in a ball")
 

@@ -3,21 +3,16 @@
 import functools
 import itertools
 import math
-import os
-import threading
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import joblib
 import torch
 from torch import nn
 
-from lrnb import _store
-from lrnb._progress import track
-from lrnb._provenance import code_hash, cores
+from lrnb import _engine, _store
+from lrnb._provenance import code_hash
 from lrnb._validation import check_integer, check_name, check_number
 from lrnb.attacks import BALLS
 from lrnb.data import DATASETS, ImageSet, data_root, fingerprint, load_data
@@ -27,10 +22,7 @@ from lrnb.models.profiles import Profile, get_profile
 from lrnb.models.training import ADVERSARIAL_FORMS, History, TrainingSettings, train
 
 _VALIDATION_IMAGES = 256
-_MIN_IMAGES_FOR_WORKERS = 20_000  # a process trains on about so many while another one starts
-_PASSED_ON = ("LRNB_HOME", "LRNB_DATA", "LRNB_PROGRESS")
-# training sets torch's number of threads, which is global: one thread of a process trains at a time
-_global_state = threading.RLock()
+_ALL_IMAGES = 60_000  # about as many as a data set has
 # (each file is looked at once for each folder of data)
 _fingerprint = functools.cache(lambda dataset, root: fingerprint(dataset))
 
@@ -108,36 +100,23 @@ def train_all(
 ) -> list[Autoencoder]:
     """The models of many recipes, in their order; those not in the store are trained side by side.
 
-    ``jobs`` is the number of processes; by default one per core, and one on a GPU or where starting
-    processes would take longer than the training. Another backend (``joblib.parallel_config``) can
-    carry them to other machines that share the store's folder.
+    ``jobs`` is the number of processes; by default one per core or GPU, and one where starting
+    processes would take longer than the training. With ``LRNB_ENGINE`` a cluster trains them.
     """
     recipes = list(recipes)
-    ensure_trained(recipes, profile, jobs=jobs)
+    jobs = None if jobs is None else check_integer("jobs", jobs, 1)
+    works = [model_work(recipe, profile) for recipe in recipes]
+    _engine.compute(works, jobs=jobs, label="models")
     return [get_model(recipe, profile) for recipe in recipes]
 
 
-def ensure_trained(
-    recipes: Iterable[Recipe], profile: str | Profile = "quick", *, jobs: int | None = None
-) -> None:
-    """Train the models that the store does not hold, as `train_all`; load none of the others."""
-    size = get_profile(profile)
-    missing = [r for r in recipes if not _store.holds("models", model_spec(r, size))]
-    if jobs is None:
-        jobs = joblib.effective_n_jobs(None)
-        images = math.inf if size.n_train is None else len(missing) * size.n_train * size.epochs
-        if jobs == 1 and images >= _MIN_IMAGES_FOR_WORKERS and not torch.cuda.is_available():
-            jobs = cores()
-    workers = min(check_integer("jobs", jobs, 1), max(1, len(missing)))
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    work = (joblib.delayed(_train_only)(recipe, profile, environment) for recipe in missing)
-    backend = joblib.parallel.get_active_backend()[0]
-    results = "generator_unordered" if backend.supports_return_generator else "list"
-    done = joblib.Parallel(n_jobs=workers, return_as=results)(work)
-    with warnings.catch_warnings():  # a process that ran out of memory is replaced
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        for _ in track(done, "models", total=len(missing)):
-            pass
+def model_work(recipe: Recipe, profile: str | Profile) -> _engine.Work:
+    """The training of a recipe's model, to be done by whoever has a core."""
+    profile = get_profile(profile)
+    images = (profile.n_train or _ALL_IMAGES) * profile.epochs
+    about = {"kind": "model", "what": recipe.family, "dataset": recipe.dataset, "size": images}
+    spec, make = model_spec(recipe, profile), functools.partial(_get, recipe, profile)
+    return _engine.Work("models", spec, about, make, images)
 
 
 def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
@@ -155,7 +134,7 @@ def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
         "recipe": {name: getattr(recipe, name) for name in names},
         "size": size | {"latent": latent_size(recipe)},
         "data": _fingerprint(recipe.dataset, data_root()),
-        "code": code_hash(_train, new_model, *entries),
+        "code": [code_hash(part) for part in (_train, new_model, *entries)],
     }
 
 
@@ -198,11 +177,10 @@ def _get(
     unfinished = spec | {"device": device.type}
 
     def make() -> _store.Artefact:
-        with _global_state:
-            history = _train(recipe, get_profile(profile), model, _store.partial(unfinished))
+        history = _train(recipe, get_profile(profile), model, _store.partial(unfinished))
         return model.state_dict(), {"history": history}
 
-    about = {"kind": "model", "what": recipe.family, "dataset": recipe.dataset}
+    about = model_work(recipe, profile).about
     weights, record = _store.get("models", spec, make, about)
     _store.discard_partial(unfinished)
     model.load_state_dict(weights)
@@ -210,25 +188,21 @@ def _get(
 
 
 def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Path) -> History:
-    """Train with the same numbers on any number of cores, and again on the same GPU."""
+    """Train with the same numbers again on the same GPU, and on any CPU."""
     both = asdict(profile) | asdict(recipe)
     settings = TrainingSettings(**{f.name: both[f.name] for f in fields(TrainingSettings)})
     images = load_images(recipe.dataset, "train", profile.n_train).images
     validation = load_images(recipe.dataset, "test", _VALIDATION_IMAGES).images
-    checkpoint, label = unfinished / "checkpoint.pt", f"training {recipe}"
-    # sums over several threads round differently; models trained side by side use the cores better
-    threads, deterministic = torch.get_num_threads(), torch.backends.cudnn.deterministic
-    torch.set_num_threads(1)
+    deterministic = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True
     try:
         return train(
-            model, images, settings, validation=validation, checkpoint=checkpoint, label=label
+            model,
+            images,
+            settings,
+            validation=validation,
+            checkpoint=unfinished / "checkpoint.pt",
+            label=f"training {recipe}",
         )
     finally:
-        torch.set_num_threads(threads)
         torch.backends.cudnn.deterministic = deterministic
-
-
-def _train_only(recipe: Recipe, profile: str | Profile, environment: dict[str, str]) -> None:
-    os.environ |= environment  # a worker that is used again still has that of its start
-    get_model(recipe, profile)

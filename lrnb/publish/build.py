@@ -12,8 +12,11 @@ import nbformat
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
+from lrnb import _store
 from lrnb.models import get_profile
-from lrnb.publish.run import chapters, own_kernel
+from lrnb.publish import staleness
+from lrnb.publish.contents import chapters
+from lrnb.publish.run import STAGED, own_kernel
 
 
 class BuildFailed(RuntimeError):
@@ -27,13 +30,16 @@ class NotValid(RuntimeError):
 def build(source: Path) -> Path:
     """Build the HTML of the book in a folder, warnings as errors; return its first page.
 
-    Raises BuildFailed if Sphinx reports errors or warnings, or a stored output is an error.
+    What was built from the very same files is not built again. Raises BuildFailed if Sphinx reports errors or warnings, or a stored output is an error.
     """
     for notebook in chapters(source):
         for index, cell in enumerate(nbformat.read(notebook, as_version=4).cells):
             for error in (o for o in cell.get("outputs", []) if o.output_type == "error"):
                 raise BuildFailed(f"{notebook} holds an error in cell {index}: {error.ename}")
     built = source / "_build" / "html"
+    inputs, stamp = staleness.of_files(_sources(source)), built / ".inputs"
+    if (built / "index.html").is_file() and stamp.is_file() and stamp.read_text() == inputs:
+        return built / "index.html"
     shutil.rmtree(built, ignore_errors=True)
     start = "from jupyter_book.cli.main import main; main()"
     command = [sys.executable, "-c", start, "build", str(source), "-q", "-n", "-W", "--keep-going"]
@@ -42,7 +48,15 @@ def build(source: Path) -> Path:
         output = (done.stdout + done.stderr).splitlines()
         reasons = [line for line in output if "WARNING" in line or "ERROR" in line] or output[-40:]
         raise BuildFailed(f"jupyter-book could not build {source}:\n" + "\n".join(reasons))
+    _store.write_text(stamp, inputs)
     return built / "index.html"
+
+
+def _sources(source: Path) -> list[Path]:
+    """The files that the book in a folder is built from."""
+    places = [source / name for name in STAGED]
+    found = [file for place in places for file in (place, *place.rglob("*"))]
+    return [file for file in found if file.is_file()]
 
 
 def validate(root: Path, chosen: Sequence[str] = ()) -> str:

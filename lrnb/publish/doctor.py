@@ -4,29 +4,41 @@ import importlib.util
 import platform
 from collections.abc import Iterator
 
-import torch
-
-from lrnb import _provenance, _store, data, metrics
-from lrnb.metrics.images import LPIPS_NETS
-from lrnb.publish import run, staleness
+from lrnb import _provenance, _store
 
 # good, subject, what was found, what to do about it, whether it concerns publishing
 Finding = tuple[bool, str, str, str, bool]
 
 
-def findings() -> Iterator[Finding]:
-    """Everything that `lrnb doctor` reports, in order."""
-    facts = _provenance.environment()
+def findings(*, quick: bool = False) -> Iterator[Finding]:
+    """Everything that `lrnb doctor` reports, in order; ``quick``: what is known without torch."""
     yield True, "Python", platform.python_version(), "", False
     for package in ("lrnb", "torch", "torchvision", "torchmetrics", "lpips"):
-        there = facts[package] != "not installed"
-        yield there, package, facts[package], f"pip install {package}", False
+        found = _provenance.version(package)
+        yield found != "not installed", package, found, f"pip install {package}", False
     for module, use in (("papermill", "run"), ("jupyter_book", "build"), ("nbval", "validate")):
         there = importlib.util.find_spec(module) is not None
         remedy = f"needed by `lrnb {use}`: make setup"
         yield there, module, "installed" if there else "missing", remedy, False
+    held = _store.entries()
+    size = f"{len(held)} artefacts, {sum(entry.size for entry in held) / 1e6:.1f} MB"
+    yield True, "store", f"{_store.store_root()}: {size}", "", False
+    if not quick:
+        yield from _of_machine()
+        try:
+            yield from _of_book()
+        except FileNotFoundError:
+            remedy = "change to one for `lrnb run` and `lrnb build`"
+            yield False, "book", "not in a clone", remedy, True
+
+
+def _of_machine() -> Iterator[Finding]:
+    """The device, the data and the weights of LPIPS."""
+    from lrnb import data, metrics
+    from lrnb.metrics.images import LPIPS_NETS
+
     remedy = "no GPU; smoke and quick take minutes, standard hours, paper days"
-    yield torch.cuda.is_available(), "device", facts["device"], remedy, False
+    yield _provenance.gpus() > 0, "device", _provenance.device_name(), remedy, False
     for name, entry in data.DATASETS.items():
         place = "embedded" if entry.files is None else str(data.data_root())
         there, remedy = data.is_present(name), f"lrnb fetch {name}, or set LRNB_DATA"
@@ -35,19 +47,14 @@ def findings() -> Iterator[Finding]:
         there, remedy = metrics.lpips_is_present(net), f"lrnb fetch lpips --net {net}"
         found = "weights found" if there else "no weights"
         yield there, f"LPIPS ({net})", found, f"{remedy}, or set TORCH_HOME", False
-    held = _store.entries()
-    size = f"{len(held)} artefacts, {sum(entry.size for entry in held) / 1e6:.1f} MB"
-    yield True, "store", f"{_store.store_root()}: {size}", "", False
-    try:
-        yield from _of_book()
-    except FileNotFoundError:
-        yield False, "book", "not in a clone", "change to one for `lrnb run` and `lrnb build`", True
 
 
 def _of_book() -> Iterator[Finding]:
     """What publishing needs: the address in every place, and outputs of the present code."""
+    from lrnb.publish import contents, staleness
+
     root = _provenance.project_root()
-    (url, branch), chapters = run.repository(root), run.chapters(root)
+    (url, branch), chapters = contents.repository(root), contents.chapters(root)
     remedy = "set repository.url in _config.yml and in the setup cell of each notebook"
     yield "your-account" not in url, "repository", url, remedy, True
     wanted = f"git+{url}@{branch}"

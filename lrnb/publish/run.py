@@ -5,25 +5,28 @@ The tracked notebooks are never touched by a run, unless it is asked to write in
 
 import ast
 import contextlib
+import itertools
 import json
 import os
+import queue
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from unittest import mock
 
 import filelock
 import nbformat
-import yaml
 
-from lrnb import _store, data
+from lrnb import _engine, _store
 from lrnb._progress import share_terminal, track
-from lrnb._validation import check_integer, check_name
+from lrnb._provenance import cores
 from lrnb.models import get_profile
-from lrnb.publish import staleness
+from lrnb.publish import plan, staleness
+from lrnb.publish.contents import chapters
 
 STAGED = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "_static")
 _SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".png", ".svg")
@@ -31,24 +34,6 @@ _SUFFIXES = (".yml", ".md", ".bib", ".css", ".js", ".ipynb", ".csv", ".json", ".
 
 class ChapterFailed(RuntimeError):
     """A notebook raised an error, or lost a figure; the message says which."""
-
-
-def chapters(root: Path, chosen: Sequence[str] = ()) -> list[Path]:
-    """The notebooks in the order of ``_toc.yml``; those whose name begins with one of ``chosen``."""
-    toc = root / "_toc.yml"
-    listed = toc.read_text(encoding="utf-8") if toc.is_file() else ""
-    files = (root / "notebooks").glob("[0-9]*.ipynb")
-    notebooks = sorted(files, key=lambda n: (listed.find(f"notebooks/{n.stem}"), n.stem))
-    for name in chosen:
-        if not any(n.stem.startswith(name) for n in notebooks):
-            check_name("chapters", name, [n.stem for n in notebooks])
-    return [n for n in notebooks if n.stem.startswith(tuple(chosen) or "")]
-
-
-def repository(root: Path) -> tuple[str, str]:
-    """Address and branch that the book is published from, as ``_config.yml`` has them."""
-    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    return str(settings["url"]).rstrip("/"), str(settings["branch"])
 
 
 def run(
@@ -59,41 +44,96 @@ def run(
     seeds: Sequence[int] = (),
     chosen: Sequence[str] = (),
     in_place: bool = False,
+    engine: str | None = None,
 ) -> list[Path]:
     """Execute chapters with papermill into ``_build/<profile>/``; return the executed notebooks.
+
+    What the store lacks for them is made first, side by side. Then the chapters are executed side
+    by side, except those whose inputs are what they were; those that rest on no works of their own
+    read the tables of the others, so they come last.
 
     Args:
         root: of the project.
         datasets, seeds: what to run on; the profile's own where empty.
         chosen: beginnings of the names of the chapters; all where empty.
         in_place: replace the tracked notebooks and tables too, without the injected parameters.
+        engine: as of `lrnb._engine.compute`.
 
-    Raises UnknownName or MissingData before anything runs; ChapterFailed if a notebook raised an
+    Raises EngineFailed; UnknownName or MissingData before anything runs; ChapterFailed if a notebook raised an
     error, whose copy is left in ``_build/running``.
     """
-    size = get_profile(profile)
+    size, notebooks = get_profile(profile), chapters(root, chosen)
     datasets = list(dict.fromkeys(datasets or size.datasets))
     seeds = list(dict.fromkeys(seeds or size.seeds))
     parameters = {"profile": profile, "datasets": datasets, "seeds": seeds}
-    for name in datasets:
-        data.fingerprint(name)  # raises now rather than after the first models are trained
-    for seed in seeds:
-        check_integer("seeds", seed, 0)
-    notebooks = chapters(root, chosen)
+    needed = plan.works(notebooks, size, datasets, seeds)
     results, scratch = Path("results", profile), root / "_build" / "running" / profile
     with alone(root):
         staged = stage(root, profile)
         executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
-        ours = mock.patch.dict(os.environ, LRNB_RESULTS=str(staged / results))
-        with share_terminal(), own_kernel(), ours:
+        jobs = min(cores(), len(notebooks))
+        ours = {"LRNB_RESULTS": str(staged / results)}
+        ours["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
+
+        def execute(notebook: Path) -> None:
+            files = [*(staged / "results" / "bench").glob("*")]
+            if not needed[notebook.stem]:
+                for earlier in itertools.takewhile(lambda n: n != notebook, chapters(root)):
+                    files += (staged / results).glob(f"{earlier.stem}*")
+            keys = [work.key for work in needed[notebook.stem]]
+            inputs = staleness.inputs(notebook, [parameters, keys], files)
+            target = staged / "notebooks" / notebook.name
+            there = (staged / results / f"{notebook.stem}.csv").is_file()
+            if there and staleness.of_inputs(target) == inputs:
+                sys.stderr.write(f"{notebook.stem}: unchanged\n")
+            else:
+                _execute(notebook, target, parameters, scratch, inputs)
+
+        with share_terminal(), own_kernel(), mock.patch.dict(os.environ, ours):
             os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
-            for notebook, target in track(zip(notebooks, executed, strict=True), "chapters"):
-                _execute(notebook, target, parameters, scratch)
+            every = [work for works in needed.values() for work in works]
+            _engine.compute(every, engine=engine, label="models and tables")
+            first = [notebook for notebook in notebooks if needed[notebook.stem]]
+            last = [notebook for notebook in notebooks if not needed[notebook.stem]]
+            steps = [_side_by_side(execute, first, jobs), map(execute, last)]
+            total = len(notebooks)
+            for _ in track(itertools.chain.from_iterable(steps), "chapters", total=total):
+                pass
         for notebook in executed if in_place else ():
             _publish(notebook, root / "notebooks" / notebook.name)
             for table in (staged / results).glob(f"{notebook.stem}*"):
                 _copy(table, root / results / table.name)
     return executed
+
+
+def _side_by_side(task: Callable[[Path], None], items: Sequence[Path], jobs: int) -> Iterator[None]:
+    """Yield as the task is done with each item, ``jobs`` at once; raise its first error at the end.
+
+    (Daemon threads, so that Ctrl-C waits for none of them; a kernel ends with its parent.)
+    """
+    todo: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+    for item in items:
+        todo.put(item)
+
+    def work() -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                item = todo.get_nowait()
+                try:
+                    task(item)
+                    done.put(None)
+                except BaseException as error:
+                    done.put(error)
+
+    for _ in range(jobs):
+        threading.Thread(target=work, daemon=True).start()
+    errors = []
+    for _ in items:
+        errors.append(done.get())
+        yield
+    for error in filter(None, errors):
+        raise error
 
 
 @contextlib.contextmanager
@@ -138,7 +178,9 @@ def stage(root: Path, profile: str) -> Path:
     return staged
 
 
-def _execute(source: Path, target: Path, parameters: Mapping[str, object], scratch: Path) -> None:
+def _execute(
+    source: Path, target: Path, parameters: Mapping[str, object], scratch: Path, inputs: str
+) -> None:
     """Execute one notebook in ``scratch`` and move it to its place when it is whole."""
     import papermill
 
@@ -159,10 +201,10 @@ def _execute(source: Path, target: Path, parameters: Mapping[str, object], scrat
         if "injected-parameters" in tags and "remove-cell" not in tags:
             tags.append("remove-cell")
     _describe_figures(notebook)
-    staleness.stamp(notebook, parameters)
+    staleness.stamp(notebook, parameters, inputs)
     nbformat.write(notebook, running)
     running.replace(target)
-    print(f"{source.stem}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+    sys.stderr.write(f"{source.stem}: {time.monotonic() - start:.0f} s\n")
 
 
 def _describe_figures(notebook: nbformat.NotebookNode) -> None:
@@ -189,6 +231,7 @@ def _publish(executed: Path, tracked: Path) -> None:
     notebook = nbformat.read(executed, as_version=4)
     injected = "injected-parameters"
     notebook.cells = [c for c in notebook.cells if injected not in c.metadata.get("tags", [])]
+    notebook.metadata.get("lrnb", {}).pop("inputs", None)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)

@@ -8,14 +8,18 @@ from itertools import product
 import pandas as pd
 import torch
 
+from lrnb._engine import Work, compute
 from lrnb.data import DATASETS
 from lrnb.metrics.images import diversity
 from lrnb.metrics.statistics import MODEL
-from lrnb.models import Profile, Recipe, get_model, latent_size
+from lrnb.models import Profile, Recipe, get_model, get_profile, latent_size
+from lrnb.models import recipes as recipes_of
 from lrnb.models.training import ADVERSARIAL_FORMS
 from lrnb.studies import clean, untargeted
-from lrnb.studies.tables import Rows, identity, stored_table, training_posterior
+from lrnb.studies.families import COMPARED
+from lrnb.studies.tables import Rows, Table, identity, training_posterior
 
+CHAPTER = "06_adversarial_training"
 # radii of the attack in training, as shares of the largest ε of the test
 TRAINING_EPS = (0.25, 0.5, 1.0)
 _SAMPLES = 24
@@ -33,6 +37,12 @@ def recipes(datasets: Sequence[str], seeds: Sequence[int]) -> list[Recipe]:
     ]
 
 
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    chosen = [*recipes_of(datasets, COMPARED, seeds), *recipes(datasets, seeds)]
+    return _works(chosen, profile)
+
+
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """Robustness, clean quality and diversity of each model, one row a recipe.
 
@@ -42,9 +52,15 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     with the mean and covariance of the model's own training codes).
     """
     recipes, model = list(recipes), [*MODEL, "seed"]
+    compute(_works(recipes, get_profile(profile)), label="adversarial training")
     areas = untargeted.summary_table(recipes, profile)
-    samples = stored_table("diversity", recipes, profile, _diversity_rows)
+    samples = DIVERSITY.rows(recipes, profile)
     return clean.table(recipes, profile).merge(areas, on=model).merge(samples, on=model)
+
+
+def _works(recipes: Sequence[Recipe], profile: Profile) -> list[Work]:
+    found = [*clean.CLEAN.works(recipes, profile), *untargeted.works(recipes, profile)]
+    return [*found, *DIVERSITY.works(recipes, profile)]
 
 
 def _diversity_rows(recipe: Recipe, profile: Profile) -> Rows:
@@ -61,3 +77,6 @@ def _diversity_rows(recipe: Recipe, profile: Profile) -> Rows:
             found = diversity(model.decode(z.float()))
         row |= {f"diversity_{source}_{metric}": value for metric, value in found.items()}
     return [row]
+
+
+DIVERSITY = Table("diversity", _diversity_rows)

@@ -7,20 +7,22 @@ what a heavier regularizer does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
 
 import pandas as pd
 import torch
 
+from lrnb._engine import Work
 from lrnb.data import DATASETS
 from lrnb.metrics.density import code_statistics, gaussian_total_correlation, total_correlation
 from lrnb.metrics.disentanglement import scores
 from lrnb.metrics.statistics import correlation_over_seeds
 from lrnb.models import Posterior, Profile, Recipe, encode, get_model, load_images
 from lrnb.studies import clean, untargeted
-from lrnb.studies.tables import PACKAGES, Rows, identity, stored_table, training_posterior
+from lrnb.studies.tables import Rows, Table, identity, training_posterior
 
+CHAPTER = "05_beta_tradeoff"
 BETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 SWEPT = ("tcvae", "vae")
 # what is correlated with what
@@ -41,6 +43,11 @@ def recipes(datasets: Iterable[str], seeds: Iterable[int]) -> list[Recipe]:
     return [Recipe(d, family, beta=beta, seed=seed) for d, family, beta, seed in models]
 
 
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    return list(DISENTANGLEMENT.works(recipes(datasets, seeds), profile))
+
+
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """Disentanglement, reconstruction and robustness of each model, one row a recipe.
 
@@ -50,8 +57,7 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     untargeted L2 attack aaddc_raw, damage_raw, aaddc_spread, damage_spread (AADDC of 1 − SSIM; squared
     error per pixel at the largest ε); spread, active, squared_error (`lrnb.studies.clean`).
     """
-    packages = ("scikit-learn", *PACKAGES)
-    return stored_table("disentanglement", recipes, profile, _rows, packages=packages)
+    return DISENTANGLEMENT.rows(recipes, profile)
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
@@ -85,3 +91,11 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
         row[f"damage_{scale}"] = float(found["attack mse"][-1].mean())
     (about,) = clean.table([recipe], profile).to_dict("records")
     return [row | {name: about[name] for name in ("spread", "active", "squared_error")}]
+
+
+def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
+    return [*untargeted.works([recipe], profile), *clean.CLEAN.works([recipe], profile)]
+
+
+_PACKAGES = ("lpips", "scikit-learn", "torchmetrics")
+DISENTANGLEMENT = Table("disentanglement", _rows, needs=_needs, packages=_PACKAGES)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import torch
 
 from lrnb import metrics
+from lrnb._engine import Work
 from lrnb.models import Profile, Recipe, encode, get_model, load_images, losses
-from lrnb.studies.tables import Rows, identity, stored_table, training_statistics
+from lrnb.models import recipes as recipes_of
+from lrnb.studies.tables import Rows, Table, identity, training_statistics
+
+CHAPTER = "01_training"
+SHOWN = ("ae", "vae", "tcvae", "dae_kl", "dae_mmd", "dae_swt")
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    return list(CLEAN.works(recipes_of(datasets, SHOWN, seeds), profile))
 
 
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -20,7 +30,7 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     codes); squared_error (per test image, summed over pixels), ssim (of reconstruction and image),
     kl (per image, NaN for a deterministic encoder).
     """
-    return stored_table("clean", recipes, profile, _rows)
+    return CLEAN.rows(recipes, profile)
 
 
 @torch.no_grad()
@@ -35,3 +45,6 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
     kl = math.nan if posterior.logvar is None else float(losses.kl(posterior).mean())
     row = identity(recipe) | {"spread": codes.spread, "active": codes.active}
     return [row | {"squared_error": float(error), "ssim": float(ssim), "kl": kl}]
+
+
+CLEAN = Table("clean", _rows)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from lrnb import metrics
-from lrnb._provenance import code_hash
+from lrnb._engine import Work, compute
 from lrnb.metrics.statistics import bootstrap_difference, interval
 from lrnb.models import Profile, Recipe, get_profile
-from lrnb.studies import untargeted
-from lrnb.studies.tables import Rows, identity, stored_rows, table_spec
+from lrnb.models import recipes as recipes_of
+from lrnb.studies import clean, untargeted
+from lrnb.studies.tables import Rows, identity
 
+CHAPTER = "04_dae_comparison"
+COMPARED = ("vae", "ae", "dae_kl", "dae_mmd", "dae_swt")
+NORMS = ("l2", "linf")
 METRICS = ("ssim", "lpips")
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    chosen = recipes_of(datasets, COMPARED, seeds)
+    found = [work for norm in NORMS for work in untargeted.works(chosen, profile, norm=norm)]
+    return [*found, *clean.CLEAN.works(chosen, profile)]
 
 
 def comparison_table(
@@ -23,7 +34,7 @@ def comparison_table(
     profile: str | Profile,
     *,
     baseline: str = "vae",
-    norms: Sequence[str] = ("l2", "linf"),
+    norms: Sequence[str] = NORMS,
 ) -> pd.DataFrame:
     """AADDC of each family minus that of a baseline, with the same seeds and test images.
 
@@ -49,43 +60,25 @@ def comparison_table(
             raise ValueError(
                 f"recipes must have the seeds of {baseline} in each family, got {seeds}"
             )
+        members = [recipe for of_family in families.values() for recipe in of_family]
         for norm in norms:
-            # the rows of one data set and norm are addressed by the attacks on all its models
-            specs = [
-                table_spec("untargeted", recipe, profile, untargeted.samples, norm=norm)
-                for members in families.values()
-                for recipe in members
-            ]
-            spec = specs[0] | {"table": "comparison", "baseline": baseline, "of": specs}
-            spec["code"] = code_hash(_differences)
-            rows += stored_rows(spec, partial(_differences, families, profile, baseline, norm))
-    return pd.DataFrame(rows)
-
-
-def _differences(
-    families: dict[str, list[Recipe]], profile: Profile, baseline: str, norm: str
-) -> Rows:
-    rows: Rows = []
-    for scale in untargeted.SCALES:
-        for metric in METRICS:
+            compute(untargeted.works(members, profile, norm=norm), label="untargeted attacks")
+        for norm, scale, metric in product(norms, untargeted.SCALES, METRICS):
             scores = {
-                family: np.stack([_areas(r, profile, norm, scale, metric) for r in members])
-                for family, members in families.items()
+                family: np.stack([_areas(r, profile, norm, scale, metric) for r in of_family])
+                for family, of_family in families.items()
             }
             reference = scores.pop(baseline)
             for family, score in scores.items():
-                row = identity(families[family][0]) | {
-                    "norm": norm,
-                    "scale": scale,
-                    "metric": metric,
-                }
+                row = identity(families[family][0])
                 del row["seed"]
                 mean, low, high = interval((score - reference).mean(1))
                 _, boot_low, boot_high = bootstrap_difference(score, reference)
+                row |= {"norm": norm, "scale": scale, "metric": metric}
                 row |= {"difference": mean, "low": low, "high": high}
                 row |= {"boot_low": boot_low, "boot_high": boot_high}
                 rows.append(row | {"seeds": score.shape[0], "samples": score.shape[1]})
-    return rows
+    return pd.DataFrame(rows)
 
 
 def _areas(recipe: Recipe, profile: Profile, norm: str, scale: str, metric: str) -> np.ndarray:

@@ -8,7 +8,7 @@ strongly, wherever they lead.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import pandas as pd
@@ -16,17 +16,25 @@ import torch
 from torch import Tensor
 
 from lrnb import metrics
+from lrnb._engine import Work
 from lrnb.attacks import noise, singular_values
 from lrnb.metrics.density import log_density
 from lrnb.metrics.statistics import MODEL
 from lrnb.models import Autoencoder, Profile, Recipe, eps_grid
+from lrnb.models import recipes as recipes_of
 from lrnb.studies import untargeted
-from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_posterior
+from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_posterior
 
+CHAPTER = "07_geometry"
 # training images whose posteriors form the aggregate
 AGGREGATED = 2000
 # multiples of δ at which the path along it is evaluated
 SHARES = tuple(k / 4 for k in range(9))
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    return list(GEOMETRY.works(recipes_of(datasets, ["vae", "ae", "dae_mmd"], seeds), profile))
 
 
 def codes_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -117,7 +125,7 @@ def _partial(x: pd.Series, y: pd.Series, *, fixed: pd.Series) -> float:
 def _part(name: str, recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """One of the tables that are computed together and stored as one."""
     recipes = list(recipes)
-    stored = stored_table("geometry", recipes, profile, _geometry)
+    stored = GEOMETRY.rows(recipes, profile)
     parts = zip(recipes, stored[name], strict=True)
     return pd.DataFrame([identity(recipe) | row for recipe, rows in parts for row in rows])
 
@@ -180,3 +188,10 @@ def _densities(recipe: Recipe, profile: Profile) -> dict[str, Callable[[Tensor],
         "log_density": partial(log_density, means=posterior.mean, logvar=posterior.logvar),
         "kernel": partial(log_density, means=drawn, logvar=None),
     }
+
+
+def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
+    return untargeted.SAMPLES.works([recipe], profile, norm="l2", scale="raw")
+
+
+GEOMETRY = Table("geometry", _geometry, needs=_needs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,20 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
+from lrnb._engine import Work
 from lrnb.attacks import noise
 from lrnb.models import Profile, Recipe
+from lrnb.models import recipes as recipes_of
 from lrnb.studies import untargeted
-from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_statistics
+from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_statistics
+
+CHAPTER = "02_untargeted_attack"
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    vaes = recipes_of(datasets, ["vae"], seeds)
+    return [*untargeted.works(vaes, profile), *SHIFT.works(vaes, profile)]
 
 
 def classifier_accuracy(clean: Tensor, moved: Tensor) -> float:
@@ -70,7 +80,7 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     (`classifier_accuracy`), top_share, even_share (`top_share` of a δ that is equally long in every
     active dimension: ¼, or a little more).
     """
-    return stored_table("shift", recipes, profile, _rows)
+    return SHIFT.rows(recipes, profile)
 
 
 def _rows(recipe: Recipe, profile: Profile) -> Rows:
@@ -88,3 +98,10 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
         for kind, delta in moves.items()
         for eps, d in zip(found["radius"], delta, strict=True)
     ]
+
+
+def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
+    return untargeted.SAMPLES.works([recipe], profile, norm="l2", scale="raw")
+
+
+SHIFT = Table("shift", _rows, needs=_needs)

@@ -7,7 +7,7 @@ with something that it should reach or could not exceed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from lrnb._engine import Work
 from lrnb.attacks import (
     STEP_RULES,
     Attack,
@@ -29,11 +30,20 @@ from lrnb.attacks.problem import Decode
 from lrnb.data import DATASETS
 from lrnb.metrics.images import METRICS
 from lrnb.models import Profile, Recipe, eps_grid
-from lrnb.studies.tables import Rows, attacked_codes, identity, stored_table, training_statistics
+from lrnb.models import recipes as recipes_of
+from lrnb.models.zoo import model_work
+from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_statistics
 
+CHAPTER = "08_attack_strength"
 # mean squared error per pixel that the minimal-norm attack has to reach
 GOAL = 0.005
 _FIRST_ORDER = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # shares of the largest ε
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    strength = STRENGTH.works(recipes_of(datasets, ["vae"], seeds), profile)
+    return [*strength, *MINIMUM.works(recipes_of(datasets, ["vae", "ae"], seeds), profile)]
 
 
 @torch.no_grad()
@@ -85,9 +95,7 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     reached / reference), worst (its minimum; both of the means where averaged over ε), decodes
     (per code and ε), samples.
     """
-    return stored_table(
-        "strength", recipes, profile, _rows, models=lambda r: [r, replace(r, latent=2)]
-    )
+    return STRENGTH.rows(recipes, profile)
 
 
 def minimum_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -97,7 +105,7 @@ def minimum_norm_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.
     ε of the grid was enough), spread (of the code), first_order (√goal/σ_max(J), what it would be
     if the decoder were linear).
     """
-    return stored_table("minimal norm", recipes, profile, _minimum_rows)
+    return MINIMUM.rows(recipes, profile)
 
 
 def _minimum_rows(recipe: Recipe, profile: Profile) -> Rows:
@@ -187,3 +195,11 @@ def _row(
 def _some_codes(recipe: Recipe, profile: Profile) -> tuple[Decode, Tensor]:
     model, codes = attacked_codes(recipe, profile)
     return model.decode, codes[: max(8, profile.n_attack // 6)]
+
+
+def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
+    return model_work(recipe, profile), model_work(replace(recipe, latent=2), profile)
+
+
+STRENGTH = Table("strength", _rows, needs=_needs)
+MINIMUM = Table("minimal norm", _minimum_rows)

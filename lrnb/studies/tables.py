@@ -1,19 +1,25 @@
-"""Tables that are computed model by model, each row once, and kept in the store."""
+"""Tables that are computed model by model, each part once, and kept in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from lrnb import _store
+from lrnb._engine import Work, compute
 from lrnb._progress import track
 from lrnb._provenance import code_hash, version
-from lrnb.attacks import BALLS
+from lrnb.attacks import BALLS, Attack
+from lrnb.attacks.problem import Problem
 from lrnb.data import DATASETS, ImageSet
 from lrnb.metrics.density import CodeStatistics, code_statistics
 from lrnb.metrics.images import METRICS, lpips_is_present
@@ -31,75 +37,102 @@ from lrnb.models import (
     latent_size,
     load_images,
 )
-from lrnb.models.zoo import ensure_trained, model_spec
+from lrnb.models.zoo import model_spec, model_work
 
 Rows = list[dict[str, Any]]
-PACKAGES = ("lpips", "torchmetrics")
+Needs = Callable[..., Iterable[Work]]
 
 
-def stored_table(
-    name: str,
-    recipes: Iterable[Recipe],
-    profile: str | Profile,
-    compute: Callable[..., Rows],
-    *,
-    models: Callable[[Recipe], list[Recipe]] = lambda recipe: [recipe],
-    packages: Sequence[str] = PACKAGES,
-    **settings: str,
-) -> pd.DataFrame:
-    """A table whose rows are computed model by model; models are trained where rows are missing.
+def model_of(recipe: Recipe, profile: Profile, **settings: str) -> list[Work]:
+    """What most tables are made from: the recipe's model."""
+    return [model_work(recipe, profile)]
 
-    Args:
-        models: all models that the rows of one recipe need.
-        compute: a function of the module level, (recipe, profile, **settings) → rows.
-        packages: whose versions decide the numbers.
-        settings: JSON values, among them "norm", if the table has one.
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a study, computed and stored model by model.
+
+    ``compute`` is a function of the module level, (recipe, profile, **settings) → rows or tensors;
+    ``needs`` names the works that it reads; ``packages`` are those whose versions decide numbers.
+    Settings are JSON values, among them "norm", if the table has one.
     """
-    profile, recipes = get_profile(profile), list(recipes)
-    specs = [table_spec(name, r, profile, compute, packages=packages, **settings) for r in recipes]
-    pairs = list(zip(recipes, specs, strict=True))
-    missing = [recipe for recipe, spec in pairs if not _store.holds("tables", spec)]
-    ensure_trained([needed for recipe in missing for needed in models(recipe)], profile)
-    rows: Rows = []
-    for recipe, spec in track(pairs, name):
-        rows += stored_rows(spec, partial(compute, recipe, profile, **settings))
-    return pd.DataFrame(rows)
+
+    name: str
+    compute: Callable[..., Any]
+    needs: Needs = field(default=model_of, compare=False)
+    packages: Sequence[str] = ("lpips", "torchmetrics")
+
+    def rows(
+        self, recipes: Iterable[Recipe], profile: str | Profile, **settings: str
+    ) -> pd.DataFrame:
+        """The rows of all recipes, in their order; what is missing is made, side by side."""
+        profile, recipes = get_profile(profile), list(recipes)
+        compute(self.works(recipes, profile, **settings), label=self.name)
+        parts = [self.get(r, profile, **settings)[1]["rows"] for r in track(recipes, self.name)]
+        return pd.DataFrame([row for part in parts for row in part])
+
+    def tensors(self, recipe: Recipe, profile: str | Profile, **settings: str) -> dict[str, Tensor]:
+        """The tensors of one recipe, on the CPU."""
+        return dict(self.get(recipe, get_profile(profile), **settings)[0])
+
+    def get(self, recipe: Recipe, profile: Profile, **settings: str) -> _store.Artefact:
+        """One recipe's part from the store, or made now and stored."""
+
+        def make() -> _store.Artefact:
+            made = self.compute(recipe, profile, **settings)
+            return (made, {}) if isinstance(made, dict) else ({}, {"rows": made})
+
+        about, spec = self._about(recipe, profile), self.spec(recipe, profile, **settings)
+        return _store.get("tables", spec, make, about)
+
+    def works(
+        self, recipes: Iterable[Recipe], profile: Profile, **settings: str
+    ) -> tuple[Work, ...]:
+        """The works that make each recipe's part."""
+        return tuple(
+            Work(
+                "tables",
+                self.spec(recipe, profile, **settings),
+                about := self._about(recipe, profile),
+                partial(self.get, recipe, profile, **settings),
+                about["size"],
+                tuple(self.needs(recipe, profile, **settings)),
+            )
+            for recipe in recipes
+        )
+
+    def spec(
+        self, recipe: Recipe, profile: Profile, *, norm: str = "l2", **settings: str
+    ) -> dict[str, Any]:
+        """What a recipe's part is made from: its address in the store."""
+        size = {k: getattr(profile, k) for k in ("n_test", "n_attack", "steps", "restarts")}
+        entries = DATASETS[recipe.dataset], FAMILIES[recipe.family], BALLS[norm], *METRICS.values()
+        return {
+            "table": self.name,
+            "model": model_spec(recipe, profile),
+            "size": size | {"eps": eps_grid(recipe.dataset, profile)},
+            "settings": settings | {"norm": norm},
+            "lpips": "lpips" in self.packages and lpips_is_present(),
+            "packages": {name: version(name) for name in self.packages},
+            "code": [code_hash(part) for part in (self.compute, *entries)],
+        }
+
+    def _about(self, recipe: Recipe, profile: Profile) -> dict[str, Any]:
+        """For the cost: the size is how many codes an attack of the profile decodes."""
+        decodes = profile.n_attack * profile.eps_count * profile.steps * profile.restarts
+        of = {"kind": "table", "what": self.name, "dataset": recipe.dataset}
+        return of | {"size": decodes}
 
 
-def table_spec(
-    table: str,
-    recipe: Recipe,
-    profile: Profile,
-    compute: Callable[..., Any],
-    *,
-    packages: Sequence[str] = PACKAGES,
-    norm: str = "l2",
-    **settings: str,
-) -> dict[str, Any]:
-    """What a table's rows for one model are made from: their address in the store."""
-    size = {k: getattr(profile, k) for k in ("n_test", "n_attack", "steps", "restarts")}
-    entries = DATASETS[recipe.dataset], FAMILIES[recipe.family], BALLS[norm], *METRICS.values()
-    return {
-        "table": table,
-        "model": model_spec(recipe, profile),
-        "size": size | {"eps": eps_grid(recipe.dataset, profile)},
-        "settings": settings | {"norm": norm},
-        "lpips": "lpips" in packages and lpips_is_present(),
-        "packages": {name: version(name) for name in packages},
-        "code": code_hash(compute, *entries),
-    }
+def chapters() -> dict[str, Callable[[Sequence[str], Sequence[int], Profile], list[Work]]]:
+    """By the name of a chapter, what makes the works that it rests on.
 
-
-def stored(spec: dict[str, Any], make: Callable[[], _store.Artefact]) -> _store.Artefact:
-    """A table's tensors and record from the store, or made now and stored."""
-    dataset = spec["model"]["recipe"]["dataset"]
-    about = {"kind": "table", "what": spec["table"], "dataset": dataset}
-    return _store.get("tables", spec, make, about)
-
-
-def stored_rows(spec: dict[str, Any], compute: Callable[[], Rows]) -> Rows:
-    """Rows from the store, or computed now and stored."""
-    return list(stored(spec, lambda: ({}, {"rows": compute()}))[1]["rows"])
+    Each module of this package that has a ``CHAPTER`` has ``works``, a function of data sets, seeds
+    and profile.
+    """
+    names = [found.name for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [importlib.import_module(f"lrnb.studies.{name}") for name in names]
+    return {module.CHAPTER: module.works for module in modules if hasattr(module, "CHAPTER")}
 
 
 def identity(recipe: Recipe) -> dict[str, Any]:
@@ -108,6 +141,22 @@ def identity(recipe: Recipe) -> dict[str, Any]:
     if not FAMILIES[recipe.family].adversarial:
         columns |= {"adv_form": "none", "adv_eps": 0.0, "adv_weight": 0.0}
     return {name: columns[name] for name in [*MODEL, "seed"]}
+
+
+def of_attack(hit: Attack) -> dict[str, Tensor]:
+    """What is stored of an attack: what `as_attack` needs."""
+    decodes = torch.tensor(hit.decodes)
+    return {"radius": hit.eps, "delta": hit.delta, "loss": hit.loss, "decodes": decodes}
+
+
+@torch.no_grad()
+def as_attack(found: Mapping[str, Tensor], problem: Problem, norm: str) -> Attack:
+    """The attack on a problem that is stored in ``found``."""
+    names = ("radius", "delta", "loss")
+    eps, delta, loss = (found[name].to(problem.clean) for name in names)
+    images = torch.stack([problem.outputs(problem.codes + d) for d in delta])
+    decodes, method = int(found["decodes"]), "backtracking"
+    return Attack(eps, delta, images, problem.clean, loss, decodes, norm, method, problem)
 
 
 def attacked_images(dataset: str, profile: str | Profile) -> ImageSet:

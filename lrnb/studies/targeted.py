@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,31 @@ import torch
 from torch import Tensor
 
 from lrnb import metrics
+from lrnb._engine import Work
 from lrnb.attacks import Attack, attack
 from lrnb.attacks.balls import expand_like
+from lrnb.attacks.problem import Problem
 from lrnb.metrics.images import METRICS, distances
 from lrnb.models import Autoencoder, Profile, Recipe, eps_grid, get_profile, load_images
-from lrnb.studies.tables import Rows, attacked_codes, attacked_images, identity, stored_table
+from lrnb.models import recipes as recipes_of
+from lrnb.studies.tables import (
+    Rows,
+    Table,
+    as_attack,
+    attacked_codes,
+    attacked_images,
+    identity,
+    of_attack,
+)
 from lrnb.studies.untargeted import averaged, noise_like
+
+CHAPTER = "03_targeted_attack"
+
+
+def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
+    """What the chapter rests on."""
+    vaes = recipes_of(datasets, ["vae"], seeds)
+    return [*TARGETED.works(vaes, profile, norm="l2"), *STRAIGHT.works(vaes, profile)]
 
 
 def target_of(labels: Tensor) -> Tensor:
@@ -39,19 +58,10 @@ def target_of(labels: Tensor) -> Tensor:
 def attack_model(
     recipe: Recipe, profile: str | Profile, *, norm: str = "l2"
 ) -> tuple[Attack, Tensor]:
-    """The targeted attack on a recipe's model over raw ε; also the index of each target, [N]."""
-    profile, (model, codes, target, partner) = get_profile(profile), _pairs(recipe, profile)
-    hit = attack(
-        model.decode,
-        codes,
-        target=target,
-        eps=eps_grid(recipe.dataset, profile),
-        norm=norm,
-        steps=profile.steps,
-        restarts=profile.restarts,
-        progress=f"targeted attack on {recipe}",
-    )
-    return hit, partner
+    """The targeted attack on a recipe's model over raw ε, and the index of each target, [N]."""
+    model, codes, target, partner = _pairs(recipe, get_profile(profile))
+    found = FOUND.tensors(recipe, profile, norm=norm)
+    return as_attack(found, Problem(model.decode, codes, target), norm), partner
 
 
 def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
@@ -64,7 +74,7 @@ def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
     auddc (mean over samples, the same for each ε), pairs (for which relative is defined; the others
     are left out of it and of auddc).
     """
-    return stored_table("targeted", recipes, profile, _rows, norm=norm)
+    return TARGETED.rows(recipes, profile, norm=norm)
 
 
 def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -75,7 +85,7 @@ def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
     `table`, in squared error), mean_image (the same of the mean training image, which aims at no
     target and knows no ε), pairs.
     """
-    return stored_table("straight", recipes, profile, _straight_rows)
+    return STRAIGHT.rows(recipes, profile)
 
 
 def _pairs(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor, Tensor, Tensor]:
@@ -83,6 +93,21 @@ def _pairs(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor,
     (model, codes), test = attacked_codes(recipe, profile), attacked_images(recipe.dataset, profile)
     partner = target_of(test.labels)
     return model, codes, test.images[partner].to(codes), partner
+
+
+def _found(recipe: Recipe, profile: Profile, *, norm: str) -> dict[str, Tensor]:
+    model, codes, target, _ = _pairs(recipe, profile)
+    hit = attack(
+        model.decode,
+        codes,
+        target=target,
+        eps=eps_grid(recipe.dataset, profile),
+        norm=norm,
+        steps=profile.steps,
+        restarts=profile.restarts,
+        progress=f"targeted attack on {recipe}",
+    )
+    return {name: values.cpu() for name, values in of_attack(hit).items()}
 
 
 def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
@@ -139,3 +164,12 @@ def _straight_rows(recipe: Recipe, profile: Profile) -> Rows:
             row["mean_image"] = float(by_mean.nanmedian())
             rows.append(identity(recipe) | row | {"pairs": int(relative.isfinite().sum())})
     return rows
+
+
+def _needs(recipe: Recipe, profile: Profile, *, norm: str) -> Iterable[Work]:
+    return FOUND.works([recipe], profile, norm=norm)
+
+
+FOUND = Table("targeted attack", _found)
+TARGETED = Table("targeted", _rows, needs=_needs)
+STRAIGHT = Table("straight", _straight_rows)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import product
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from lrnb import metrics
+from lrnb._engine import Work, compute
+from lrnb._progress import track
 from lrnb._validation import check_name
 from lrnb.attacks import Attack, attack, noise
+from lrnb.attacks.problem import Problem
 from lrnb.metrics.images import METRICS, distances
 from lrnb.metrics.statistics import MODEL
 from lrnb.models import Profile, Recipe, eps_grid, get_profile
 from lrnb.studies.tables import (
-    Rows,
+    Table,
+    as_attack,
     attacked_codes,
     identity,
-    stored,
-    stored_table,
-    table_spec,
+    of_attack,
     training_statistics,
 )
 
@@ -39,7 +42,28 @@ def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
     in `lrnb.metrics.images.METRICS`), damage (mean over samples), deviation (standard deviation),
     samples. LPIPS is NaN where its weights are not on the machine.
     """
-    return stored_table("untargeted damage", recipes, profile, _rows, norm=norm)
+    profile, recipes = get_profile(profile), list(recipes)
+    compute(works(recipes, profile, norm=norm), label="untargeted attacks")
+    rows = []
+    for recipe, scale in product(recipes, SCALES):
+        found = samples(recipe, profile, norm=norm, scale=scale)
+        for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
+            at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
+            at["radius"] = float(found["radius"][e])
+            rows += [
+                at
+                | {"kind": kind, "metric": metric}
+                | averaged(found[f"{kind} {metric}"][e], "damage")
+                for kind in KINDS
+                for metric in METRICS
+            ]
+    return pd.DataFrame(rows)
+
+
+def works(recipes: Iterable[Recipe], profile: Profile, *, norm: str = "l2") -> list[Work]:
+    """The attacks that `table` rests on: of each model at both scales."""
+    of_scales = (SAMPLES.works(recipes, profile, norm=norm, scale=scale) for scale in SCALES)
+    return [work for works in of_scales for work in works]
 
 
 def samples(
@@ -48,28 +72,20 @@ def samples(
     """What the untargeted attack and noise of its norm do to each code, computed once.
 
     Returns:
-        "radius" [E], of the balls; "delta" [E, N, d], the attack's; and for each kind and metric,
-        such as "attack ssim", the damage [E, N]. On the CPU.
+        "radius" [E], of the balls; "delta" [E, N, d], "loss" [E, N] and "decodes" of the attack;
+        and for each kind and metric, such as "attack ssim", the damage [E, N]. On the CPU.
     """
-    profile = get_profile(profile)
-    spec = table_spec("untargeted", recipe, profile, _samples, norm=norm, scale=scale)
-    return dict(stored(spec, lambda: (_samples(recipe, profile, norm=norm, scale=scale), {}))[0])
+    check_name("scale", scale, SCALES)
+    return SAMPLES.tensors(recipe, profile, norm=norm, scale=scale)
 
 
 def attack_model(
     recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
 ) -> Attack:
-    """The untargeted attack on a recipe's model over the ε of its data set."""
-    profile, (model, codes) = get_profile(profile), attacked_codes(recipe, profile)
-    return attack(
-        model.decode,
-        codes,
-        eps=radii(recipe, profile, scale),
-        norm=norm,
-        steps=profile.steps,
-        restarts=profile.restarts,
-        progress=f"attacking {recipe}",
-    )
+    """The untargeted attack on a recipe's model over the ε of its data set, computed once."""
+    model, codes = attacked_codes(recipe, profile)
+    found = samples(recipe, profile, norm=norm, scale=scale)
+    return as_attack(found, Problem(model.decode, codes), norm)
 
 
 def radii(recipe: Recipe, profile: str | Profile, scale: str) -> list[float]:
@@ -107,32 +123,16 @@ def summary_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataF
 
     Columns: those of the model, aaddc_raw, aaddc_spread.
     """
-    return stored_table("untargeted summary", recipes, profile, _summary_rows)
-
-
-def _summary_rows(recipe: Recipe, profile: Profile) -> Rows:
-    row, eps = identity(recipe), torch.tensor(eps_grid(recipe.dataset, profile))
-    for scale in SCALES:
-        damage = samples(recipe, profile, scale=scale)["attack ssim"].mean(1)
-        row[f"aaddc_{scale}"] = metrics.aaddc(eps, damage)
-    return [row]
-
-
-def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
+    profile, recipes = get_profile(profile), list(recipes)
+    compute(works(recipes, profile), label="untargeted attacks")
     rows = []
-    for scale in SCALES:
-        found = samples(recipe, profile, norm=norm, scale=scale)
-        for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-            at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
-            at["radius"] = float(found["radius"][e])
-            rows += [
-                at
-                | {"kind": kind, "metric": metric}
-                | averaged(found[f"{kind} {metric}"][e], "damage")
-                for kind in KINDS
-                for metric in METRICS
-            ]
-    return rows
+    for recipe in recipes:
+        row, eps = identity(recipe), torch.tensor(eps_grid(recipe.dataset, profile))
+        for scale in SCALES:
+            damage = samples(recipe, profile, scale=scale)["attack ssim"].mean(1)
+            row[f"aaddc_{scale}"] = metrics.aaddc(eps, damage)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def averaged(values: Tensor, name: str) -> dict[str, float | int]:
@@ -142,13 +142,24 @@ def averaged(values: Tensor, name: str) -> dict[str, float | int]:
 
 
 def _samples(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> dict[str, Tensor]:
-    hit = attack_model(recipe, profile, norm=norm, scale=scale)
     model, codes = attacked_codes(recipe, profile)
+    hit = attack(
+        model.decode,
+        codes,
+        eps=radii(recipe, profile, scale),
+        norm=norm,
+        steps=profile.steps,
+        restarts=profile.restarts,
+        progress=f"attacking {recipe}",
+    )
     with torch.no_grad():
         noisy = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
-    found = {"radius": hit.eps, "delta": hit.delta}
+    found = of_attack(hit)
     for kind, outputs in zip(KINDS, (hit.images, noisy), strict=True):
-        damages = [distances(hit.clean, images) for images in outputs]
+        damages = [distances(hit.clean, x) for x in track(outputs, f"damage by {kind}")]
         for metric in METRICS:
             found[f"{kind} {metric}"] = torch.stack([d[metric] for d in damages])
     return {name: values.cpu() for name, values in found.items()}
+
+
+SAMPLES = Table("untargeted", _samples)
