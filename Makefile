@@ -28,9 +28,10 @@ check: lint
 validate: setup
 	$(BIN)/lrnb validate
 
-# each notebook alone, as on Colab, in an environment with the versions of its runtime
+# each notebook alone, as on Colab, in an environment with the versions of its runtime; and Ray, where
+# it is installed
 colab: setup .colab/ready
-	$(PYTEST) tests/test_colab.py
+	$(PYTEST) tests/test_colab.py tests/test_engine.py
 
 # may the book be published? its outputs must come from this very code
 release: test

@@ -23,6 +23,10 @@ from typing import Any
 
 from lrnb._validation import Registry
 
+# of the code that this process has loaded (a file may be another one later)
+SOURCE = hashlib.sha256(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py")))
+).hexdigest()[:16]
 _parsing = threading.Lock()  # (Python 3.11 may fail to parse in two threads at once)
 _PACKAGES = ("lrnb", "torch", "torchvision", "numpy", "scikit-learn", "torchmetrics", "lpips")
 

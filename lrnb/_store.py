@@ -221,7 +221,9 @@ def entries() -> list[Entry]:
                 record = json.loads((folder / "record.json").read_text())
                 spec, cost = record["spec"], record.get("uses", {}).get(folder.name)
             spec = spec if isinstance(spec, dict) else {"damaged": True}
-            size = sum(file.stat().st_size for file in folder.iterdir())
+            size = 0
+            with contextlib.suppress(FileNotFoundError):  # (a run may be going on)
+                size = sum(file.stat().st_size for file in folder.iterdir())
             found.append(Entry(kind, folder.name, size, spec, cost or {}))
     return found
 

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 import lrnb
-from lrnb import _engine, data
 from lrnb import _store as store
+from lrnb import _work, data
 from lrnb.models import PROFILES, Recipe, get_model, zoo
 from lrnb.models.training import TrainingSettings, train
 from lrnb.models.zoo import model_spec
@@ -53,7 +53,7 @@ def wanted():
 
 def filled():
     """What a few models and tables are, once they are stored."""
-    _engine.compute(wanted(), jobs=1)
+    _work.compute(wanted(), jobs=1)
     return [(e.kind, e.spec) for e in store.entries()]
 
 
@@ -135,7 +135,7 @@ def kills(number, rng):
     held = filled()
     known = {store.key(spec): store.find(kind, spec) for kind, spec in held}
     code = "import sys; sys.path.insert(0, 'tests'); import campaign as c; "
-    code += "print(flush=True); c._engine.compute(c.wanted(), engine='local', jobs=2)"
+    code += "print(flush=True); c._work.compute(c.wanted(), engine='local', jobs=2)"
     counts = Counter()
     for _ in range(number):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
@@ -144,14 +144,15 @@ def kills(number, rng):
                 [sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE
             )
             process.stdout.readline()  # (imported)
-            time.sleep(rng.uniform(0, 15))
-            below = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            time.sleep(rng.uniform(0, 10))
+            tasks = Path(f"/proc/{process.pid}/task").glob("*/children")  # (of each thread)
+            below = [pid for task in tasks for pid in task.read_text().split()]
             victim = rng.choice([process.pid, *map(int, below)])
             with contextlib.suppress(ProcessLookupError):
                 os.kill(victim, signal.SIGKILL)
             ended = process.wait()
             before, os.environ["LRNB_HOME"] = os.environ["LRNB_HOME"], home
-            _engine.compute(wanted(), jobs=1)
+            _work.compute(wanted(), jobs=1)
             found = {store.key(spec): store.find(kind, spec) for kind, spec in held}
             complete = len(store.entries()) == len(held)
             os.environ["LRNB_HOME"] = before

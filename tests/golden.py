@@ -17,7 +17,7 @@ RELATIVE, ABSOLUTE = 0.05, 0.002
 # table → the columns that name a mean, the columns that are averaged
 MEANS = {
     "01_training": (["dataset", "family"], ["squared_error", "ssim", "spread"]),
-    "02_untargeted_attack": (["dataset", "scale", "kind", "metric"], ["damage"]),
+    "02_untargeted_attack": (["dataset", "norm", "scale", "kind", "metric"], ["damage"]),
     "02_untargeted_attack-shift": (["dataset", "kind"], ["told_apart"]),
     "03_targeted_attack": (["dataset", "metric"], ["distance", "distortion"]),
     "04_dae_comparison-aaddc": (["dataset", "family", "norm", "scale"], ["aaddc"]),

@@ -1,150 +1,135 @@
-"""Claims: each rule gives each of its outcomes on tables that were made for it."""
+"""Claims: effects from tables made for them, the rule and its error rates, verdicts, the ledger."""
 
 import json
-import re
-from dataclasses import replace
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lrnb import claims
-from lrnb.claims import CLAIMS, judge, ledger, sensitivity, tally, verdict
-from lrnb.claims.verdicts import NOT, PARTLY, REPRODUCED, UNDECIDED
-from lrnb.publish.pages import verdict_sentence as sentence
+from lrnb.claims import CLAIMS, judge, ledger, survives, tally, verdict, what_would_change
+from lrnb.claims.verdicts import CONTRADICTED, HOLDS, MIXED, NONE, UNDECIDED, VERDICTS, decision
+from lrnb.metrics.statistics import bounded_interval, interval
+from lrnb.publish.ledger import verdict_text
 
 SEEDS = range(3)
+DATASETS = ("mnist", "celeba")
 # small differences between seeds, so that there is an interval
 JITTER = dict(zip(SEEDS, (-0.01, 0.0, 0.01), strict=True))
+EPS = (0.5, 1.0)
 
 
-def damages(effect, control):
+def damages(effect):
+    """Attack minus noise is the effect, at each ε, norm, scale and metric."""
     rows = [
-        (d, s, scale, "ssim", kind, eps, value)
-        for d in effect
+        (d, s, norm, scale, metric, kind, eps, value)
+        for d in DATASETS
         for s in SEEDS
-        for scale, kind, value in (
-            ("raw", "attack", effect[d] + JITTER[s]),
-            ("raw", "noise", 0.0),
-            ("spread", "attack", control[d] + JITTER[s]),
-            ("spread", "noise", 1.0),
-        )
-        for eps in (0.5, 1.0)
+        for norm in ("l2", "linf")
+        for scale in ("raw", "spread")
+        for metric in ("ssim", "lpips", "mse")
+        for kind, value in (("attack", 0.4 + effect[d] + JITTER[s]), ("noise", 0.4))
+        for eps in EPS
     ]
-    columns = ["dataset", "seed", "scale", "metric", "kind", "eps", "damage"]
+    columns = ["dataset", "seed", "norm", "scale", "metric", "kind", "eps", "damage"]
     return {"02_untargeted_attack": pd.DataFrame(rows, columns=columns)}
 
 
-def targeted(effect, control):
-    rows, straight = [], []
-    for d in effect:
+def targeted(effect):
+    """The attack covers 0.3 + effect, the mean image and the straight step 0.3."""
+    rows = [
+        (d, s, "mse", eps, 1 - 0.3 - effect[d] - JITTER[s])
+        for d in DATASETS for s in SEEDS for eps in EPS
+    ]  # fmt: skip
+    attacked = pd.DataFrame(rows, columns=["dataset", "seed", "metric", "eps", "relative"])
+    straight = attacked.drop(columns="metric").assign(relative=0.7, mean_image=0.7)
+    return {"03_targeted_attack": attacked, "03_targeted_attack-straight": straight}
+
+
+def compared(effect):
+    """ln of the VAE's damage over each family's is the effect."""
+    rows = [
+        (d, f, s, norm, scale, "attack", metric, eps, eps * 0.4 * (math.exp(-e) if f != "vae" else 1))
+        for d in DATASETS
+        for s in SEEDS
+        for e in [effect[d] + JITTER[s]]
+        for f in ("vae", "dae_kl", "dae_mmd", "dae_swt")
+        for norm in ("l2", "linf")
+        for scale in ("raw", "spread")
+        for metric in ("ssim", "lpips", "mse")
+        for eps in EPS
+    ]  # fmt: skip
+    columns = ["dataset", "family", "seed", "norm", "scale", "kind", "metric", "eps", "damage"]
+    return {"04_dae_comparison-damages": pd.DataFrame(rows, columns=columns)}
+
+
+def swept(effect):
+    """Robustness falls with β where the effect is positive, rises where it is negative."""
+    rows = []
+    for d in DATASETS:
         for s in SEEDS:
-            for eps in (0.5, 1.0):
-                left = 1 - effect[d] - JITTER[s] if eps == 1 else 0.9
-                rows.append((d, s, "mse", eps, left))
-                # (the two effects need not be of one run)
-                straight.append((d, s, eps, left + control[d] + JITTER[s]))
-    columns = ["dataset", "seed", "metric", "eps", "relative"]
+            for family in ("tcvae", "vae"):
+                for i in range(8):
+                    score = -np.sign(effect[d]) * i if effect[d] else (i * 5 + s) % 8
+                    rows.append((d, family, 2.0**i, s, 3, score, score, -score, -score))
+    columns = ["dataset", "family", "beta", "seed", "active", "aaddc_raw", "aaddc_spread"]
     return {
-        "03_targeted_attack": pd.DataFrame(rows, columns=columns),
-        "03_targeted_attack-straight": pd.DataFrame(
-            straight, columns=["dataset", "seed", "eps", "relative"]
-        ),
+        "05_beta_tradeoff": pd.DataFrame(rows, columns=[*columns, "damage_raw", "damage_spread"])
     }
 
 
-def compared(effect, control):
-    rows = [
-        (d, f, s, "l2", scale, "attack", "ssim", 0.5 + (value if f != "vae" else 0) * weight)
-        for d in effect
-        for scale, by in (("raw", effect), ("spread", control))
-        for s in SEEDS
-        for value in [by[d] + JITTER[s]]
-        for f, weight in (("vae", 0), ("dae_kl", 0.5), ("dae_mmd", 1.0), ("dae_swt", 1.5))
-    ]
-    columns = ["dataset", "family", "seed", "norm", "scale", "kind", "metric", "aaddc"]
-    return {"04_dae_comparison-aaddc": pd.DataFrame(rows, columns=columns)}
-
-
-def swept(effect, control):
-    # a score that falls with β where the effect is positive, rises where it is negative, and goes
-    # another way in each seed where it is 0
-    def score(sign, i, s):
-        return (i, -i, i % 2)[s] if sign == 0 else -np.sign(sign) * i
-
-    rows = [
-        (d, "tcvae", 2.0**i, s, score(effect[d], i, s), score(control[d], i, s))
-        for d in effect
-        for s in SEEDS
-        for i in range(6)
-    ]
-    columns = ["dataset", "family", "beta", "seed", "aaddc_raw", "aaddc_spread"]
-    return {"05_beta_tradeoff": pd.DataFrame(rows, columns=columns)}
-
-
-def defended(effect, control):
+def defended(effect):
+    """ln of the damage before over that after is the effect, for each form and radius."""
     rows = []
-    for d in effect:
+    for d in DATASETS:
         for s in SEEDS:
             rows.append((d, "vae", "none", 0.0, s, 0.5, 0.5))
+            after = 1 - 0.5 * math.exp(-effect[d] - JITTER[s])
             for form in ("trades", "maxmin"):
-                for eps in (0.25, 0.5, 1.0):
-                    gain = [by[d] + JITTER[s] if eps == 0.5 else 9.0 for by in (effect, control)]
-                    rows.append((d, "vae_adv", form, eps, s, 0.5 + gain[0], 0.5 + gain[1]))
+                rows += [(d, "vae_adv", form, eps, s, after, after) for eps in (0.25, 0.5, 1.0)]
     columns = ["dataset", "family", "adv_form", "adv_eps", "seed", "aaddc_raw", "aaddc_spread"]
     return {"06_adversarial_training": pd.DataFrame(rows, columns=columns).assign(active=3)}
 
 
-def shifted(column):
-    def table(effect, control):
-        rows = [
-            (d, s, eps, kind, value if eps == 1 else 0.0)
-            for d in effect
-            for s in SEEDS
-            for kind, value in (
-                ("attack", effect[d] + JITTER[s]),
-                ("noise", effect[d] - control[d] + 2 * JITTER[s]),
-            )
-            for eps in (0.5, 1.0)
-        ]
-        return {
-            "02_untargeted_attack-shift": pd.DataFrame(
-                rows, columns=["dataset", "seed", "eps", "kind", column]
-            )
-        }
-
-    return table
+def shifted(effect):
+    rows = [
+        (d, s, eps, kind, 0.5 + (effect[d] + JITTER[s]) * (kind == "attack"))
+        for d in DATASETS for s in SEEDS for eps in EPS for kind in ("attack", "noise")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["dataset", "seed", "eps", "kind", "told_apart"])
+    table = table.assign(top_share=table["told_apart"], even_share=0.5)
+    return {"02_untargeted_attack-shift": table}
 
 
-def diverse(effect, control):
-    swept_table = swept(effect, control)["05_beta_tradeoff"]
-    rank = np.log2(swept_table["beta"])
+def diverse(effect):
+    table = swept(effect)["05_beta_tradeoff"].query("family == 'vae'")
+    rank = np.log2(table["beta"])
     columns = {
         f"diversity_{source}_{m}": rank for source in ("prior", "fitted") for m in ("lpips", "mse")
     }
-    return {"06_adversarial_training": swept_table.assign(active=3, **columns)}
+    return {"06_adversarial_training": table.assign(**columns)}
 
 
 MADE = {
     "vulnerable": damages,
     "steered": targeted,
-    "deterministic": compared,
+    "dae_kl": compared,
+    "dae_mmd": compared,
+    "dae_swt": compared,
     "disentangled": swept,
     "defended": defended,
-    "apart": shifted("told_apart"),
-    "concentrated": shifted("top_share"),
+    "apart": shifted,
+    "concentrated": shifted,
     "homogeneous": diverse,
 }
-DATASETS = ("mnist", "celeba")
+CORRELATIONS = ("disentangled", "homogeneous")
+SIZES = {HOLDS: 0.3, CONTRADICTED: -0.3, NONE: 0.0}
 
 
-def effects(claim, kinds):
-    """An effect for each data set: above, below or at the thresholds."""
-    step = {"yes": 0.2, "no": -0.2, "open": 0.0}
-    return tuple(
-        {d: least + step[kind] for d, kind in zip(DATASETS, kinds, strict=True)}
-        for least in (claim.threshold, claim.control_threshold)
-    )
+def made(name, *found):
+    """Tables in which a claim has these findings on the data sets."""
+    return MADE[name](dict(zip(DATASETS, (SIZES[f] for f in found), strict=True)))
 
 
 def test_there_are_tables_for_every_claim():
@@ -153,61 +138,129 @@ def test_there_are_tables_for_every_claim():
 
 @pytest.mark.parametrize("name", CLAIMS)
 @pytest.mark.parametrize(
-    ("kinds", "expected"),
+    ("found", "expected"),
     [
-        (("yes", "yes"), REPRODUCED),
-        (("yes", "no"), PARTLY),
-        (("open", "yes"), PARTLY),
-        (("no", "no"), NOT),
-        (("no", "open"), NOT),
-        (("open", "open"), UNDECIDED),
+        ((HOLDS, HOLDS), HOLDS),
+        ((CONTRADICTED, CONTRADICTED), CONTRADICTED),
+        ((NONE, NONE), NONE),
+        ((HOLDS, CONTRADICTED), MIXED),
+        ((HOLDS, NONE), MIXED),
     ],
 )
-def test_every_rule_gives_every_outcome(name, kinds, expected):
-    claim = CLAIMS[name]
-    tables = MADE[name](*effects(claim, kinds))
-    judged = judge(claim, tables, decides=True)
-    assert dict(zip(DATASETS, kinds, strict=True)) == (
-        judged[judged["reading"] == "claim"].set_index("dataset")["holds"].to_dict()
-    )
-    assert verdict(judged) == expected == verdict(judged, "control")
-    assert claim.title in sentence(claim, judged) and expected in sentence(claim, judged)
+def test_every_claim_can_have_every_verdict(name, found, expected):
+    if name in CORRELATIONS and NONE in found:
+        pytest.skip("so few models cannot show that there is no correlation")
+    judged = judge(CLAIMS[name], made(name, *found), decides=True)
+    for reading in ("primary", "control"):
+        rows = judged[judged["reading"] == reading].set_index("dataset")
+        assert rows["found"].to_dict() == dict(zip(DATASETS, found, strict=True))
+        assert verdict(judged, reading) == expected
+    text = verdict_text(CLAIMS[name], judged)
+    assert CLAIMS[name].title in text and f"{expected}.**" in text
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_and_its_control_are_judged_apart(name):
+def test_each_combination_of_choices_is_judged_once_on_each_data_set(name):
     claim = CLAIMS[name]
-    (effect, _), (_, control) = effects(claim, ("yes", "yes")), effects(claim, ("no", "no"))
-    judged = judge(claim, MADE[name](effect, control), decides=True)
-    assert (verdict(judged), verdict(judged, "control")) == (REPRODUCED, NOT)
-    assert "Under the control: not reproduced" in sentence(claim, judged)
+    judged = judge(claim, made(name, HOLDS, HOLDS), decides=True)
+    assert not judged.duplicated(["choices", "dataset"]).any()
+    combinations = judged["choices"].nunique()
+    entries = pd.DataFrame([dict(p.split(": ") for p in c.split("; ")) for c in judged["choices"]])
+    assert combinations == math.prod(entries.nunique()) >= 4
+    assert list(entries) == list(claim.primary) and set(claim.control) <= set(claim.primary)
+    assert (judged["reading"] == "primary").sum() == len(DATASETS)
+    assert (judged["reading"] == "control").sum() == len(DATASETS)
 
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_a_small_run_decides_nothing(name):
-    claim = CLAIMS[name]
-    tables = MADE[name](*effects(claim, ("yes", "yes")))
-    assert verdict(judge(claim, tables, decides=False)) == UNDECIDED
+    tables = made(name, HOLDS, HOLDS)
+    assert set(judge(CLAIMS[name], tables, decides=False)["found"]) == {UNDECIDED}
     for fewer in ([0], [0, 1]):
         few = {k: t[t["seed"].isin(fewer)] for k, t in tables.items()}
-        judged = judge(claim, few, decides=True)
-        assert verdict(judged) == verdict(judged, "control") == UNDECIDED
+        assert set(judge(CLAIMS[name], few, decides=True)["found"]) == {UNDECIDED}
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_other_thresholds_give_the_verdicts_that_are_said_of_them(name):
-    claim = CLAIMS[name]
-    tables = MADE[name](*effects(claim, ("yes", "open")))
-    said = sensitivity(judge(claim, tables, decides=True))
-    weakest, strongest = map(float, re.findall(r"-?\d+\.\d\d", said))
-    for least, expected in (
-        (weakest - 0.02, {REPRODUCED}),
-        ((weakest + strongest) / 2, {PARTLY}),
-        (strongest + 0.02, {NOT, UNDECIDED}),
-    ):
-        assert verdict(judge(replace(claim, threshold=least), tables, decides=True)) in expected
-    small = judge(claim, tables, decides=False)
-    assert sensitivity(small) == "too small a run to say"
+def test_effects_are_what_they_say():
+    """The primary effects on tables whose effect is known: 0.3, but for the rank correlations."""
+    for name in set(CLAIMS) - set(CORRELATIONS):
+        judged = judge(CLAIMS[name], made(name, HOLDS, NONE), decides=True)
+        effects = judged.query("reading == 'primary'").set_index("dataset")["effect"]
+        assert effects["mnist"] == pytest.approx(0.3) and effects["celeba"] == pytest.approx(0)
+    for name in CORRELATIONS:
+        judged = judge(CLAIMS[name], made(name, HOLDS, CONTRADICTED), decides=True)
+        effects = judged.query("reading == 'primary'").set_index("dataset")["effect"]
+        assert effects.to_dict() == pytest.approx({"mnist": 1.0, "celeba": -1.0})
+
+
+def test_a_damage_curve_is_read_at_its_mean_half_and_end():
+    table = damages({"mnist": 0.0, "celeba": 0.0})["02_untargeted_attack"]
+    table["damage"] = table["damage"] * table["eps"] * (table["kind"] == "attack")
+    effects = CLAIMS["vulnerable"].effects({"02_untargeted_attack": table})
+    middle = effects[(effects["seed"] == 1) & (effects["beyond"] == "nothing")]
+    by_point = middle.groupby("ε")["value"].unique().map(lambda v: v.round(6).tolist())
+    # the trapezoid from 0 over ε = 0.5 and 1 of a line that ends at 0.4
+    assert by_point.to_dict() == {
+        "mean over ε": [0.2], "half of the range": [0.2], "end of the range": [0.4],
+    }  # fmt: skip
+
+
+def test_values_that_all_seeds_share_are_no_certainty():
+    assert decision(0.3, 0.3, (0.3, 0.3), 0.1) == UNDECIDED
+    table = damages({"mnist": 0.3, "celeba": 0.3})["02_untargeted_attack"]
+    table["damage"] = np.where(table["kind"] == "attack", 0.9, 0.1)
+    judged = judge(CLAIMS["vulnerable"], {"02_untargeted_attack": table}, decides=True)
+    assert set(judged["found"]) == {UNDECIDED}
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_rule_errs_as_often_as_it_says(seeds):
+    """Simulated seeds of a known effect: coverage, false verdicts, and power."""
+    rng, least, runs = np.random.default_rng(0), 0.1, 4000
+
+    def shares(effect, deviation):
+        found = []
+        for values in rng.normal(effect, deviation, (runs, seeds)):
+            low, high = interval(values)[1:]
+            found.append(decision(low, high, interval(values, level=0.9)[1:], least))
+        return {f: found.count(f) / runs for f in (HOLDS, CONTRADICTED, NONE, UNDECIDED)}
+
+    covered = [a <= 0.3 <= b for _, a, b in map(interval, rng.normal(0.3, 0.1, (runs, seeds)))]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+    at_least = shares(least, 0.05)  # the largest effect that is none of interest
+    assert at_least[HOLDS] == pytest.approx(0.025, abs=0.01)
+    assert at_least[NONE] < 0.06 and at_least[CONTRADICTED] < 0.001
+    none = shares(0.0, 0.02)
+    assert none[HOLDS] + none[CONTRADICTED] < 0.005 and none[NONE] > 0.9
+    large = shares(0.5, 0.05)
+    assert large[HOLDS] > 0.9 and large[CONTRADICTED] + large[NONE] == 0
+
+
+def test_bounded_effects_have_bounded_intervals():
+    mean, low, high = bounded_interval([0.9, 0.99, 1.0], -1, 1)
+    assert -1 < low < mean < high < 1
+    assert bounded_interval([0.1, 0.2, 0.3], -1, 1) == interval([0.1, 0.2, 0.3])
+
+
+def test_what_would_change_is_what_would_change():
+    judged = judge(CLAIMS["vulnerable"], made("vulnerable", HOLDS, NONE), decides=True)
+    said = what_would_change(judged)
+    assert (
+        said
+        == "with any smallest effect below 0.275 it holds on one data set at least, never on all"
+    )
+    nowhere = judge(
+        CLAIMS["vulnerable"], made("vulnerable", CONTRADICTED, CONTRADICTED), decides=True
+    )
+    assert "with no smallest effect" in what_would_change(nowhere)
+
+
+def test_holm_is_stricter_than_each_claim_alone():
+    rows = [("a", 0.001), ("b", 0.010), ("c", 0.020), ("d", 0.6)]
+    judged = pd.DataFrame(rows, columns=["claim", "p"]).assign(reading="primary")
+    assert survives(judged) == {"a": True, "b": False, "c": False, "d": False}
+    judged.loc[0, "p"] = np.nan
+    assert not any(survives(judged).values())
 
 
 def test_a_missing_table_is_named():
@@ -215,10 +268,9 @@ def test_a_missing_table_is_named():
         judge(CLAIMS["steered"], {}, decides=True)
 
 
-@pytest.mark.parametrize(("profile", "found"), [("paper", REPRODUCED), ("quick", UNDECIDED)])
+@pytest.mark.parametrize(("profile", "found"), [("paper", HOLDS), ("quick", UNDECIDED)])
 def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
-    tables = MADE["steered"](*effects(CLAIMS["steered"], ("yes", "yes")))
-    for file, table in tables.items():
+    for file, table in made("steered", HOLDS, HOLDS).items():
         table.to_csv(tmp_path / f"{file}.csv", index=False)
     (tmp_path / "03_targeted_attack.json").write_text(
         json.dumps({"parameters": {"profile": profile}})
@@ -228,52 +280,39 @@ def test_the_ledger_reads_what_the_chapters_saved(tmp_path, profile, found):
     assert ledger(tmp_path / "nothing").empty
 
 
-def test_verdicts_are_counted():
+def test_verdicts_are_counted_and_all_are_known():
     judged = pd.concat(
-        judge(CLAIMS[name], MADE[name](*effects(CLAIMS[name], ("yes", "open"))), decides=True)
+        judge(CLAIMS[name], made(name, HOLDS, NONE), decides=True)
         for name in ("vulnerable", "defended", "apart")
     )
-    assert tally(judged) == f"3 {PARTLY}"
+    assert tally(judged) == f"3 {MIXED}"
+    assert {HOLDS, MIXED, NONE, CONTRADICTED, UNDECIDED} <= set(VERDICTS)
 
 
 def test_every_claim_names_a_chapter_and_tables_of_it():
     for claim in claims.CLAIMS.values():
         assert claim.tables and all(name.startswith(claim.chapter) for name in claim.tables)
+        assert claim.least > 0 and claim.reason
 
 
-@pytest.mark.parametrize("name", ["defended", "homogeneous"])
-def test_a_model_that_ignores_its_code_does_not_pass_the_control(name):
-    claim = CLAIMS[name]
-    tables = MADE[name](*effects(claim, ("no", "no")))
-    table = tables["06_adversarial_training"]
-    # the largest scores and no diversity, in a form or at a β of its own
-    deaf = table[table["family"] != "vae"].assign(active=0, adv_form="deaf", beta=99.0)
-    deaf[["aaddc_raw", "aaddc_spread"]] = 50.0
-    deaf[[c for c in deaf if c.startswith("diversity")]] = -9.0
-    both = {"06_adversarial_training": pd.concat([table, deaf], ignore_index=True)}
-    assert verdict(judge(claim, both, decides=True), "control") == NOT
-    before, after = (judge(claim, t, decides=True) for t in (tables, both))
-    control = before["reading"] == "control"
-    pd.testing.assert_frame_equal(before[control], after[control])
-    assert not np.allclose(before.loc[~control, "effect"], after.loc[~control, "effect"])
-
-
-@pytest.mark.parametrize("name", ["defended", "homogeneous"])
-def test_where_every_model_ignores_its_code_the_control_is_open(name):
-    claim = CLAIMS[name]
-    table = MADE[name](*effects(claim, ("yes", "yes")))["06_adversarial_training"]
-    table.loc[table["dataset"] == "mnist", "active"] = 0
-    judged = judge(claim, {"06_adversarial_training": table}, decides=True)
-    judged = judged[judged["reading"] == "control"].set_index("dataset")
-    assert judged["holds"].to_dict() == {"mnist": "open", "celeba": "yes"}
+def test_a_model_that_ignores_its_code_is_left_out():
+    table = made("defended", CONTRADICTED, CONTRADICTED)["06_adversarial_training"]
+    collapsed = table[table["family"] == "vae_adv"].assign(active=0, adv_form="maxmin")
+    for score in ("aaddc_raw", "aaddc_spread"):
+        collapsed[score] = 0.99 + 0.001 * collapsed["seed"]
+    kept = table[table["adv_form"] != "maxmin"]
+    both = {"06_adversarial_training": pd.concat([kept, collapsed], ignore_index=True)}
+    judged = judge(CLAIMS["defended"], both, decides=True)
+    assert verdict(judged) == verdict(judged, "control") == CONTRADICTED
+    left_out = judged["choices"].str.contains("max–min.*not collapsed")
+    everything = judged["choices"].str.contains("max–min.*models: all")
+    assert not left_out.any() and set(judged.loc[everything, "found"]) == {HOLDS}
 
 
 def test_a_form_that_collapsed_for_one_seed_is_left_out_for_all():
-    table = defended({"mnist": 0.1}, {"mnist": 0.1})["06_adversarial_training"]
-    broken = (table["adv_form"] == "maxmin") & (table["seed"] == 1)
-    table.loc[table["adv_form"] == "maxmin", "aaddc_spread"] += 0.3
-    table.loc[broken, ["active", "aaddc_spread"]] = 0, 1.0
+    table = made("defended", HOLDS, HOLDS)["06_adversarial_training"]
+    broken = (table["adv_form"] == "trades") & (table["adv_eps"] == 0.5) & (table["seed"] == 1)
+    table.loc[broken, "active"] = 0
     judged = judge(CLAIMS["defended"], {"06_adversarial_training": table}, decides=True)
-    control = judged[judged["reading"] == "control"].iloc[0]
-    assert control["effect"] == pytest.approx(0.1 + np.mean([JITTER[s] for s in SEEDS]))
-    assert control["seeds"] == 3
+    assert (judged["reading"] == "primary").sum() == 0
+    assert verdict(judged) == UNDECIDED

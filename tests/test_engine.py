@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lrnb import _engine, models
+from lrnb import _engine, _work, models
 from lrnb import _store as store
 from lrnb.models import PROFILES, Recipe, get_model
 from lrnb.models.zoo import model_work
@@ -37,7 +37,7 @@ def make(name, pid_file=None, seconds=0.0):
 
 def work(name, *needs, **arguments):
     about = {"kind": "table", "what": "test", "dataset": "digits"}
-    return _engine.Work("tables", {"of": name}, about, partial(make, name, **arguments), 1, needs)
+    return _work.Work("tables", {"of": name}, about, partial(make, name, **arguments), 1, needs)
 
 
 def pids():
@@ -50,10 +50,10 @@ def test_what_is_missing_is_named_once_after_what_it_needs():
     a, b = work("a"), work("b")
     c, d = work("c", a, b), work("d", a)
     e = work("e", c)
-    assert _engine.missing([e, d, c]) == [[a, b], [c, d], [e]]
+    assert _work.missing([e, d, c]) == [[a, b], [c, d], [e]]
     make("c")
-    assert _engine.missing([e, d]) == [[e, a], [d]]  # what c was made from is not needed again
-    assert _engine.missing([c]) == []
+    assert _work.missing([e, d]) == [[e, a], [d]]  # what c was made from is not needed again
+    assert _work.missing([c]) == []
 
 
 def test_local_processes_share_the_work_and_one_that_dies_costs_what_it_made(tmp_path):
@@ -68,7 +68,7 @@ def test_local_processes_share_the_work_and_one_that_dies_costs_what_it_made(tmp
 
     killer = threading.Thread(target=kill)
     killer.start()
-    _engine.compute([work("last", *slow)], jobs=2, engine="local")
+    _work.compute([work("last", *slow)], jobs=2, engine="local")
     killer.join()
     made = pids()
     assert made.keys() == {"slow 0", "slow 1", "last"}
@@ -82,48 +82,67 @@ def exhaust():
 def test_a_work_that_ends_every_process_is_named():
     fatal = work("fatal")._replace(make=exhaust)
     with pytest.raises(_engine.EngineFailed, match="made test on digits ended 3 times"):
-        _engine.compute([fatal, work("other")], engine="local", jobs=2)
+        _work.compute([fatal, work("other")], engine="local", jobs=2)
 
 
 def nothing():
     pass
 
 
-def test_what_another_store_got_is_missed():
+def fail():
+    raise ValueError("this one cannot be made")
+
+
+def test_what_was_made_from_something_else_is_noticed():
     lost = [work(name)._replace(make=nothing) for name in "ab"]
-    with pytest.raises(_engine.EngineFailed, match="test on digits was made, but is not in"):
-        _engine.compute(lost, engine="local")
+    with pytest.raises(_engine.EngineFailed, match="made test on digits from something else"):
+        _work.compute(lost, engine="local")
+
+
+def test_a_worker_with_other_code_refuses(monkeypatch):
+    monkeypatch.setattr(_engine, "SOURCE", "of this process")
+    with pytest.raises(_engine.EngineFailed, match="loaded other code .* restart the workers"):
+        _work.compute([work("a"), work("b")], engine="local")
+
+
+def test_one_that_fails_stops_none_of_its_level():
+    first = work("fails")._replace(make=fail)
+    with pytest.raises(ValueError, match="this one cannot be made"):
+        _work.compute(
+            [first, *(work(n, seconds=0.5) for n in "abc"), work("d", first)], engine="local"
+        )
+    assert pids().keys() == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("engine", ["slurm://x", "nothing", "http://x"])
 def test_an_unknown_engine(engine, monkeypatch):
     with pytest.raises(ValueError, match=f"engine must be local, dask.*got '{engine}'"):
-        _engine.compute([work("a")], engine=engine)
+        _work.compute([work("a")], engine=engine)
     monkeypatch.setenv("LRNB_ENGINE", engine)
     with pytest.raises(ValueError, match="engine must be local"):
-        _engine.compute([work("a")])
+        _work.compute([work("a")])
 
 
 @pytest.mark.parametrize(("engine", "package"), [("dask", "distributed"), ("ray", "ray")])
 def test_a_missing_package_is_named_with_its_remedy(engine, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(_engine.EngineFailed, match=rf"{package}: pip install 'lrnb\[{engine}\]'"):
-        _engine.compute([work("a")], engine=f"{engine}://x:1")
+        _work.compute([work("a")], engine=f"{engine}://x:1")
 
 
 def test_a_scheduler_that_does_not_answer():
     pytest.importorskip("distributed")  # (which has the settings)
     dask = pytest.importorskip("dask")
     quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
-    with quickly, pytest.raises(_engine.EngineFailed, match="no Dask scheduler answers at"):
-        _engine.compute([work("a")], engine="dask://127.0.0.1:9")
+    with quickly, pytest.raises(_engine.EngineFailed, match="no Dask scheduler with a worker answers"):
+        _work.compute([work("a")], engine="dask://127.0.0.1:9")
 
 
 def test_seconds_are_estimated_from_works_of_the_same_kind():
     small, large = (model_work(Recipe("digits"), replace(TINY, n_train=n)) for n in (48, 96))
-    assert math.isnan(_engine.rates()(small))
+    assert math.isnan(_work.rates()(small))
     get_model(Recipe("digits"), TINY)
-    seconds = _engine.rates()
+    seconds = _work.rates()
     assert seconds(large) == pytest.approx(2 * seconds(small)) and seconds(small) > 0
     assert seconds(model_work(Recipe("shapes"), TINY)) == seconds(small)  # seen on another set
     assert math.isnan(seconds(model_work(Recipe("digits", "ae"), TINY)))
@@ -136,16 +155,16 @@ def test_a_plan_counts_each_artefact_once():
         "reads the others": [],
     }
     found = plan.table(chosen, ROOT / "nowhere")
-    assert found.groupby("chapter")["artefacts"].sum().to_dict() == {"first": 12, "second": 3}
+    assert found.groupby("chapter")["artefacts"].sum().to_dict() == {"first": 12, "second": 5}
     with _engine.connected("local", 2) as workers:
-        assert "15 of 15 artefacts are missing" in plan.in_words(found, workers)
+        assert "17 of 17 artefacts are missing" in plan.in_words(found, workers)
     get_model(Recipe("digits"), TINY)
     vaes = plan.table(chosen, ROOT / "nowhere").query("what == 'vae'")
     assert vaes["missing"].sum() == 0
-    _engine.compute(chosen["second"])
+    _work.compute(chosen["second"])
     second = plan.table({"second": chosen["second"]}, ROOT / "nowhere")
     with _engine.connected("local", 2) as workers:
-        assert plan.in_words(second, workers).startswith("0 of 4 artefacts are missing: ")
+        assert plan.in_words(second, workers).startswith("0 of 6 artefacts are missing: ")
 
 
 def test_every_chapter_that_computes_has_its_works():
@@ -184,7 +203,7 @@ def test_dask_makes_the_same_tables_even_if_a_worker_is_killed(tmp_path, monkeyp
         killer.start()
         slow = [work(f"slow {n}", seconds=3) for n in range(4)]
         address = cluster.scheduler_address.removeprefix("tcp://")
-        _engine.compute([*slow, *wanted()], engine=f"dask://{address}")
+        _work.compute([*slow, *wanted()], engine=f"dask://{address}")
     made = {entry.key for entry in store.entries()}
     assert results() == expected
     assert {entry.key for entry in store.entries()} == made  # nothing was left to make
@@ -195,7 +214,7 @@ def test_ray_makes_the_same_tables(tmp_path, monkeypatch):
     pytest.importorskip("ray")
     expected = results()
     monkeypatch.setenv("LRNB_HOME", str(tmp_path / "ray"))
-    _engine.compute(wanted(), engine="ray://")
+    _work.compute(wanted(), engine="ray://")
     made = {entry.key for entry in store.entries()}
     assert results() == expected and {entry.key for entry in store.entries()} == made
 
@@ -204,7 +223,7 @@ def test_ray_makes_the_same_tables(tmp_path, monkeypatch):
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path):
     code = "import sys; sys.path.insert(0, 'tests'); import test_engine as t; "
     code += (
-        "t._engine.compute([t.work(str(n), seconds=60) for n in range(2)], engine='local', jobs=2)"
+        "t._work.compute([t.work(str(n), seconds=60) for n in range(2)], engine='local', jobs=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True)
     deadline = time.monotonic() + 60

@@ -4,10 +4,12 @@ import html
 import json
 
 import IPython
+import matplotlib.pyplot as plt
 import nbformat
 import pandas as pd
 import pytest
 
+from lrnb import publish
 from lrnb.attacks import pgd
 from lrnb.claims import CLAIMS, ledger
 from lrnb.publish import pages, run
@@ -34,13 +36,14 @@ def shown(monkeypatch):
 
 def shifts(seeds=3):
     rows = [
-        (d, s, eps, kind, (0.9 if kind == "attack" else 0.5) + s / 100)
+        (d, s, eps, kind, 0.9 + s / 50 if kind == "attack" else 0.5 + s / 100)
         for d in ("mnist", "celeba")
         for s in range(seeds)
         for eps in (0.5, 1.0)
         for kind in ("attack", "noise")
     ]
-    return pd.DataFrame(rows, columns=["dataset", "seed", "eps", "kind", "told_apart"])
+    table = pd.DataFrame(rows, columns=["dataset", "seed", "eps", "kind", "told_apart"])
+    return table.assign(top_share=table["told_apart"], even_share=0.5)
 
 
 def test_a_report_has_a_paragraph_a_data_set_and_glues_the_first(shown):
@@ -69,33 +72,37 @@ def test_a_summary_gives_means_with_intervals_dashes_and_integers():
     assert table.loc["MNIST"].to_dict() == {"A": "0.5 [-0.8, 1.8]", "B": "–", "N": "7"}
 
 
-def test_a_verdict_is_shown_with_its_control_and_its_effects_are_glued(shown):
+def test_a_verdict_is_shown_with_its_choices_and_its_effects_are_glued(shown):
     texts, glued = shown
-    pages.show_verdicts(["apart"], {f"{CHAPTER}-shift": shifts()}, "standard")
+    publish.ledger.show_verdict("apart", {f"{CHAPTER}-shift": shifts()}, "standard")
     (text,) = texts
-    assert "✓ **Adversarial codes differ from clean ones: reproduced.** *share of" in text
-    assert "must exceed 0.6*: MNIST 0.91 [0.89, 0.93] (holds); CelebA 0.91" in text
+    assert "▲ **Adversarial codes differ from clean ones: holds.** *Effect*: share of" in text
     assert (
-        "✓ Under the control: reproduced. *" in text and "MNIST 0.40 [0.40, 0.40] (holds)" in text
+        "*Smallest effect of interest*: 0.05. *Primary* (beyond: noise of its length, ε: end"
+        in text
     )
-    assert set(glued) == {"effect_apart", "control_effect_apart"}
+    assert "MNIST 0.410 [0.385, 0.435] (holds); CelebA 0.41" in text
+    assert "▲ *Control*: holds (beyond: chance): MNIST 0.420 [0.370, 0.470] (holds)" in text
+    assert "*All choices*: of 8 combinations of choices and data sets 100% agree." in text
+    assert set(glued) == {"effect_apart", "control_effect_apart", "curve_apart"}
+    plt.close("all")
 
 
 def test_the_ledger_glues_whole_tables_with_every_claim(shown, tmp_path):
     texts, glued = shown
     origin = {"parameters": {"profile": "standard"}}
     (tmp_path / f"{CHAPTER}-shift.json").write_text(json.dumps(origin))
-    table = shifts().assign(top_share=shifts()["told_apart"])
-    table.to_csv(tmp_path / f"{CHAPTER}-shift.csv", index=False)
-    pages.show_ledger(ledger(tmp_path))
+    shifts().to_csv(tmp_path / f"{CHAPTER}-shift.csv", index=False)
+    publish.ledger.show_ledger(ledger(tmp_path))
     assert len(texts) == len(CLAIMS)
+    assert sum("After Holm's correction over all claims it still holds." in t for t in texts) == 2
     for name in ("verdict_table", "control_table"):
         assert glued[name].count("<tr>") == len(CLAIMS) + 1
         for claim in CLAIMS.values():
             assert html.escape(claim.title) in glued[name]
-        assert glued[name].count(": not computed</td>") == len(CLAIMS) - 2
-    assert glued["ledger_verdicts"] == "'2 reproduced'"
-    assert "sensitivity_apart" in glued and "sensitivity_steered" not in glued
+        assert glued[name].count(">not computed</td>") == len(CLAIMS) - 2
+    assert glued["ledger_verdicts"] == "'2 holds'"
+    assert "change_apart" in glued and "change_steered" not in glued
 
 
 def test_finish_saves_every_table_and_links_to_it(shown, tmp_path, monkeypatch):

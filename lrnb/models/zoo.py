@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrnb import _engine, _store
+from lrnb import _store, _work
 from lrnb._provenance import code_hash
 from lrnb._validation import check_integer, check_name, check_number
 from lrnb.attacks import BALLS
@@ -106,17 +106,17 @@ def train_all(
     recipes = list(recipes)
     jobs = None if jobs is None else check_integer("jobs", jobs, 1)
     works = [model_work(recipe, profile) for recipe in recipes]
-    _engine.compute(works, jobs=jobs, label="models")
+    _work.compute(works, jobs=jobs, label="models")
     return [get_model(recipe, profile) for recipe in recipes]
 
 
-def model_work(recipe: Recipe, profile: str | Profile) -> _engine.Work:
+def model_work(recipe: Recipe, profile: str | Profile) -> _work.Work:
     """The training of a recipe's model, to be done by whoever has a core."""
     profile = get_profile(profile)
     images = (profile.n_train or _ALL_IMAGES) * profile.epochs
     about = {"kind": "model", "what": recipe.family, "dataset": recipe.dataset, "size": images}
     spec, make = model_spec(recipe, profile), functools.partial(_get, recipe, profile)
-    return _engine.Work("models", spec, about, make, images)
+    return _work.Work("models", spec, about, make, images)
 
 
 def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
@@ -172,16 +172,15 @@ def _get(
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe must be a Recipe, got {type(recipe).__name__}")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    spec, model = model_spec(recipe, profile), new_model(recipe, profile).to(device)
+    work, model = model_work(recipe, profile), new_model(recipe, profile).to(device)
     # (a checkpoint goes on only on its own kind of device, whose random numbers are its own)
-    unfinished = spec | {"device": device.type}
+    unfinished = work.spec | {"device": device.type}
 
     def make() -> _store.Artefact:
         history = _train(recipe, get_profile(profile), model, _store.partial(unfinished))
         return model.state_dict(), {"history": history}
 
-    about = model_work(recipe, profile).about
-    weights, record = _store.get("models", spec, make, about)
+    weights, record = _store.get("models", work.spec, make, work.about)
     _store.discard_partial(unfinished)
     model.load_state_dict(weights)
     return fused(model), record["history"]

@@ -9,9 +9,10 @@ from lrnb.plotting.curves import (
 )  # fmt: skip
 from lrnb.plotting.images import Page, epsilon_sliders, image_grids, side_by_side
 from lrnb.plotting.points import (
-    costs, differences, dimension_differences, embeddings, forest, rank_correlations,
+    costs, differences, dimension_differences, embeddings, rank_correlations,
     robustness_and_diversity, steepness_scatter, tradeoff_paths,
 )  # fmt: skip
+from lrnb.plotting.specification import forest, specification_curve
 from lrnb.plotting.style import label, labels, use_style
 
 __all__ = [
@@ -19,7 +20,7 @@ __all__ = [
     "dimension_differences", "distance_curves", "effort_curves", "embeddings", "epsilon_sliders",
     "family_curves", "forest", "image_grids", "label", "loss_curves", "minimum_norms",
     "path_curves", "rank_correlations", "reference_curves", "robustness_and_diversity",
-    "side_by_side", "spectra", "steepness_scatter", "sweep_curves", "tradeoff_paths",
+    "side_by_side", "specification_curve", "spectra", "steepness_scatter", "sweep_curves", "tradeoff_paths",
     "training_curves", "use_style",
 ]  # fmt: skip
 

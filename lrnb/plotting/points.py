@@ -1,6 +1,5 @@
 """Figures of points: models, codes, effects with their intervals, costs."""
 
-import itertools
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from lrnb._validation import Registry
 from lrnb.attacks.balls import BALLS
-from lrnb.data import DATASETS
 from lrnb.metrics.statistics import over_seeds
 from lrnb.models.families import FAMILIES
 from lrnb.plotting import style
@@ -69,36 +67,6 @@ def differences(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
         style.name_rows(ax, [FAMILIES[family].label for family in families])
         style.note(ax, BALLS[norm].label)
     return plt.gcf()
-
-
-def forest(judged: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Draw effects of all claims with 95% intervals, a row a data set (`lrnb.claims.ledger`).
-
-    Filled marks have a whole interval on one side of the threshold, the dashed line; ``titles``
-    names the claims.
-    """
-    names = [name for name in titles if name in set(judged["claim"])]
-    datasets = DATASETS.ordered(judged["dataset"])
-    rows, height = -(-len(names) // 2), 0.75 + 0.34 * len(datasets)
-    fig, axes = plt.subplots(rows, 4, figsize=(10.5, height * rows), squeeze=False)
-    for ax in axes.flat[2 * len(names) :]:
-        ax.set_visible(False)
-    shown = itertools.product(names, (("claim", "o", ATTACK), ("control", "s", NOISE)))
-    for ax, (name, (reading, marker, color)) in zip(axes.flat, shown, strict=False):
-        here = judged[(judged["claim"] == name) & (judged["reading"] == reading)]
-        here = here.set_index("dataset").reindex(datasets)
-        ax.axvline(float(here["least"].dropna().iloc[0]), color=GRAY, lw=1, ls="--")
-        ax.hlines(range(len(here)), here["low"], here["high"], color=color, lw=1.5)
-        for y, (effect, holds) in enumerate(zip(here["effect"], here["holds"], strict=True)):
-            fill = "white" if holds == "open" else color
-            ax.plot(effect, y, marker, color=color, mfc=fill, ms=6)
-        style.name_rows(ax, [DATASETS[d].label for d in datasets])
-        ax.tick_params(labelleft=reading == "claim")
-        ax.text(1, 1.04, reading, transform=ax.transAxes, ha="right", fontsize=8, color=color)
-        if reading == "claim":
-            ax.set_title(titles[name], loc="left", fontsize=9.5, pad=16)
-    fig.tight_layout()
-    return fig
 
 
 def rank_correlations(table: pd.DataFrame) -> Figure:

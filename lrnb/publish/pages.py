@@ -1,4 +1,4 @@
-"""What a chapter shows beside its figures: summaries, findings, verdicts, checks, and their origin.
+"""What a chapter shows beside its figures: summaries, findings, checks, and their origin.
 
 Everything is Markdown or HTML displayed from a code cell, so that it also works on Colab.
 """
@@ -9,23 +9,22 @@ import json
 import math
 import re
 import string
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lrnb import metrics, plotting
-from lrnb.claims import CLAIMS, Claim, judge, sensitivity, tally, verdict
-from lrnb.claims.definitions import Tables
-from lrnb.claims.verdicts import READINGS, VERDICTS
 from lrnb.data import DATASETS
 from lrnb.metrics.statistics import interval
 from lrnb.models import get_profile
 from lrnb.publish import tables as saved
-from lrnb.publish.display import glue, glue_html, show_markdown
+from lrnb.publish.display import bounded, by_dataset, glue, glue_html, in_order, show_markdown
 
-_SIGNS = dict(zip(VERDICTS, "✓◐✗○", strict=True))
-_HOLDS = {"yes": "holds", "no": "does not hold", "open": "open"}
+__all__ = [
+    "announce", "by_dataset", "checks", "explain_lpips", "finish", "glue", "glue_html", "report",
+    "show_benchmark", "show_markdown", "show_source", "summary",
+]  # fmt: skip
 
 
 def show_source(function: Callable[..., Any]) -> None:
@@ -64,9 +63,9 @@ def summary(
             return "–"
         mean, low, high = interval(column.dropna())
         whole = column.nunique() == 1 and mean == round(mean)
-        return f"{mean:.0f}" if whole else _bounded(mean, low, high, digits)
+        return f"{mean:.0f}" if whole else bounded(mean, low, high, digits)
 
-    shown = _in_order(table).groupby(list(rows), sort=False)[list(values)].agg(text)
+    shown = in_order(table).groupby(list(rows), sort=False)[list(values)].agg(text)
     return shown.set_axis(list(values.values()), axis=1).rename(index=plotting.LABELS)
 
 
@@ -101,108 +100,6 @@ def report(template: str, table: pd.DataFrame, *, name: str) -> None:
             glue(f"{name}_dataset", label)
             for column in part.select_dtypes("number"):
                 glue(f"{name}_{column}", part[column].mean())
-
-
-def by_dataset(rows: pd.DataFrame, value: str, digits: int = 2) -> str:
-    """A value of each data set with its interval, in the book's order, as one line of text.
-
-    >>> by_dataset(pd.DataFrame({"dataset": ["mnist"], "gain": 1, "low": 0.5, "high": 1.5}), "gain")
-    'MNIST 1.00 [0.50, 1.50]'
-    """
-    found = []
-    columns = ["dataset", value, "low", "high"]
-    for dataset, mean, low, high in _in_order(rows)[columns].itertuples(index=False):
-        found.append(f"{DATASETS[dataset].label} {_bounded(mean, low, high, digits)}")
-    return "; ".join(found)
-
-
-def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows in the book's order of data sets."""
-    return rows.sort_values("dataset", key=lambda d: d.map(list(DATASETS).index), kind="stable")
-
-
-def _bounded(mean: float, low: float, high: float, digits: int) -> str:
-    # (adding 0 makes 0.00 of −0.00)
-    shown, *bounds = (f"{round(x, digits) + 0.0:.{digits}f}" for x in (mean, low, high))
-    text = "undefined" if math.isnan(mean) else shown
-    return text + f" [{', '.join(bounds)}]" * (low < high)
-
-
-def show_verdicts(names: Iterable[str], tables: Tables, profile: str) -> None:
-    """Display verdicts on claims from a chapter's tables; glue effects for alternative texts."""
-    for name in names:
-        judged = judge(CLAIMS[name], tables, decides=get_profile(profile).decides)
-        show_markdown(f"> {verdict_sentence(CLAIMS[name], judged)}")
-        _glue_effects(name, judged)
-
-
-def verdict_sentence(claim: Claim, judged: pd.DataFrame) -> str:
-    """The verdict in Markdown: on the claim, and under its control."""
-    parts = []
-    for reading in READINGS:
-        rows, found = judged[judged["reading"] == reading], verdict(judged, reading)
-        head = (
-            f"**{claim.title}: {found}.**" if reading == "claim" else f"Under the control: {found}."
-        )
-        effects = "; ".join(
-            f"{by_dataset(row, 'effect')} ({_HOLDS[row['holds'].item()]})"
-            for _, row in rows.groupby("dataset", sort=False)
-        )
-        parts.append(f"{_SIGNS[found]} {head} *{_rule(claim, reading)}*: {effects}.")
-    return "\n>\n> ".join(parts)
-
-
-def show_ledger(judged: pd.DataFrame) -> None:
-    """Display every claim of a `lrnb.claims.ledger` with its verdict, rule and control.
-
-    Glued for other pages: ``verdict_table``, ``control_table`` (HTML), ``ledger_verdicts``,
-    ``ledger_controls`` (how many claims got each verdict), and of each claim its effects and
-    ``sensitivity_<name>``.
-    """
-    for name, claim in CLAIMS.items():
-        rows, told = judged[judged["claim"] == name], "Not computed yet."
-        if len(rows):
-            depends, control = (sensitivity(rows, reading) for reading in READINGS)
-            told = f"{verdict_sentence(claim, rows)}\n\n- *Other thresholds*: {depends}; under the "
-            told += f"control: {control}."
-            _glue_effects(name, rows)
-            glue(f"sensitivity_{name}", depends)
-        show_markdown(
-            f"> {told}\n- *The paper* ({claim.where}): {claim.statement}\n"
-            f"- *Chapter*: [{claim.chapter}]({claim.chapter}.ipynb)"
-        )
-    for reading, label in zip(READINGS, ("verdict", "control"), strict=True):
-        lines = []
-        for name, claim in CLAIMS.items():
-            rows = judged[judged["claim"] == name]
-            found, effects = verdict(rows, reading), _effects(rows, reading) or "not computed"
-            effects = f"{_rule(claim, reading)}: {effects}"
-            lines.append((claim.title, f"{_SIGNS[found]} {found}", effects))
-        heads = ("claim", "verdict" if reading == "claim" else "under the control")
-        glue_html(f"{label}_table", _html_table((*heads, "what is measured, effect"), lines))
-        glue(f"ledger_{label}s", tally(judged, reading))
-
-
-def _rule(claim: Claim, reading: str) -> str:
-    rule = claim.statistic, claim.threshold
-    statistic, least = rule if reading == "claim" else (claim.control, claim.control_threshold)
-    return f"{statistic}; must exceed {least:g}"
-
-
-def _effects(judged: pd.DataFrame, reading: str) -> str:
-    return by_dataset(judged[judged["reading"] == reading], "effect")
-
-
-def _glue_effects(name: str, judged: pd.DataFrame) -> None:
-    glue(f"effect_{name}", _effects(judged, "claim"))
-    glue(f"control_effect_{name}", _effects(judged, "control"))
-
-
-def _html_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in heads)
-    cells = ("".join(f"<td>{html.escape(text)}</td>" for text in row) for row in rows)
-    body = "".join(f"<tr>{row}</tr>" for row in cells)
-    return f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def checks(facts: Mapping[str, object]) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from lrnb import _engine, data
+from lrnb import _engine, _work, data
 from lrnb._validation import check_integer
 from lrnb.models import Profile, get_profile
 from lrnb.publish.contents import chapters
 from lrnb.studies import tables
 
-Works = Mapping[str, Sequence[_engine.Work]]
+Works = Mapping[str, Sequence[_work.Work]]
 
 
 def works(
@@ -42,9 +42,10 @@ def table(of_chapters: Works, results: Path) -> pd.DataFrame:
     dataset, artefacts, missing (of them in the store), seconds (that one process needs for those
     missing, by the costs seen in the store and under ``results``; NaN if none was seen).
     """
-    seconds, seen, rows = _engine.rates(results), set(), []
+    seconds, seen, rows = _work.rates(results), set(), []
+    every = [work for found in of_chapters.values() for work in found]
+    lacking = {work.key for level in _work.missing(every) for work in level}
     for chapter, found in of_chapters.items():
-        lacking = {w.key for level in _engine.missing(found) for w in level}
         todo = [*found]
         while todo:
             work = todo.pop(0)

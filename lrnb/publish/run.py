@@ -21,7 +21,7 @@ from unittest import mock
 import filelock
 import nbformat
 
-from lrnb import _engine, _store
+from lrnb import _store, _work
 from lrnb._progress import share_terminal, track
 from lrnb._provenance import cores
 from lrnb.models import get_profile
@@ -57,10 +57,10 @@ def run(
         datasets, seeds: what to run on; the profile's own where empty.
         chosen: beginnings of the names of the chapters; all where empty.
         in_place: replace the tracked notebooks and tables too, without the injected parameters.
-        engine: as of `lrnb._engine.compute`.
+        engine: as of `lrnb._work.compute`.
 
-    Raises EngineFailed; UnknownName or MissingData before anything runs; ChapterFailed if a notebook raised an
-    error, whose copy is left in ``_build/running``.
+    Raises EngineFailed; UnknownName or MissingData before anything runs; ChapterFailed if a notebook
+    raised an error, whose copy is left in ``_build/running``.
     """
     size, notebooks = get_profile(profile), chapters(root, chosen)
     datasets = list(dict.fromkeys(datasets or size.datasets))
@@ -71,28 +71,39 @@ def run(
     with alone(root):
         staged = stage(root, profile)
         executed = [staged / "notebooks" / notebook.name for notebook in notebooks]
+        keys = {stem: [work.key for work in works] for stem, works in needed.items()}
         jobs = min(cores(), len(notebooks))
         ours = {"LRNB_RESULTS": str(staged / results)}
         ours["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores() // jobs)))
 
         def execute(notebook: Path) -> None:
-            files = [*(staged / "results" / "bench").glob("*")]
+            target, stem = staged / "notebooks" / notebook.name, notebook.stem
+            inputs = staleness.inputs(notebook, [parameters, keys[stem], ours], read(notebook))
+            stamp = staged / ".inputs" / stem
+
+            def state() -> str:
+                made = [target, *(staged / results).glob(f"{stem}[.-]*")]
+                return f"{inputs} {staleness.of_files(made)}"
+
+            if stamp.is_file() and stamp.read_text() == state():
+                sys.stderr.write(f"{stem}: unchanged\n")
+            else:
+                _execute(notebook, target, parameters, scratch)
+                _store.write_text(stamp, state())
+
+        def read(notebook: Path) -> list[Path]:
+            """The tables that a chapter reads: those of benchmarks, of the chapters before it."""
+            benchmarks = "show_benchmark" in notebook.read_text(encoding="utf-8")
+            files = [*(staged / "results" / "bench").glob("*")] if benchmarks else []
             if not needed[notebook.stem]:
                 for earlier in itertools.takewhile(lambda n: n != notebook, chapters(root)):
-                    files += (staged / results).glob(f"{earlier.stem}*")
-            keys = [work.key for work in needed[notebook.stem]]
-            inputs = staleness.inputs(notebook, [parameters, keys], files)
-            target = staged / "notebooks" / notebook.name
-            there = (staged / results / f"{notebook.stem}.csv").is_file()
-            if there and staleness.of_inputs(target) == inputs:
-                sys.stderr.write(f"{notebook.stem}: unchanged\n")
-            else:
-                _execute(notebook, target, parameters, scratch, inputs)
+                    files += (staged / results).glob(f"{earlier.stem}[.-]*")
+            return files
 
         with share_terminal(), own_kernel(), mock.patch.dict(os.environ, ours):
             os.environ.pop("MPLBACKEND", None)  # it would leave the notebooks without figures
             every = [work for works in needed.values() for work in works]
-            _engine.compute(every, engine=engine, label="models and tables")
+            _work.compute(every, engine=engine, label="models and tables")
             first = [notebook for notebook in notebooks if needed[notebook.stem]]
             last = [notebook for notebook in notebooks if not needed[notebook.stem]]
             steps = [_side_by_side(execute, first, jobs), map(execute, last)]
@@ -101,13 +112,14 @@ def run(
                 pass
         for notebook in executed if in_place else ():
             _publish(notebook, root / "notebooks" / notebook.name)
+            notebook.touch()  # (newer than the tracked one: it stays staged)
             for table in (staged / results).glob(f"{notebook.stem}*"):
                 _copy(table, root / results / table.name)
     return executed
 
 
 def _side_by_side(task: Callable[[Path], None], items: Sequence[Path], jobs: int) -> Iterator[None]:
-    """Yield as the task is done with each item, ``jobs`` at once; raise its first error at the end.
+    """Yield as the task is done with each item, ``jobs`` at once; raise its errors at the end.
 
     (Daemon threads, so that Ctrl-C waits for none of them; a kernel ends with its parent.)
     """
@@ -126,13 +138,21 @@ def _side_by_side(task: Callable[[Path], None], items: Sequence[Path], jobs: int
                 except BaseException as error:
                     done.put(error)
 
-    for _ in range(jobs):
-        threading.Thread(target=work, daemon=True).start()
     errors = []
-    for _ in items:
-        errors.append(done.get())
-        yield
-    for error in filter(None, errors):
+    try:
+        for _ in range(jobs):
+            threading.Thread(target=work, daemon=True).start()
+        for _ in items:
+            errors.append(done.get())
+            yield
+    finally:  # (interrupted: what has not begun does not begin)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                todo.get_nowait()
+    failed = [error for error in errors if error]
+    if len(failed) > 1 and all(isinstance(error, ChapterFailed) for error in failed):
+        raise ChapterFailed("\n\n".join(map(str, failed)))
+    for error in failed:
         raise error
 
 
@@ -178,9 +198,7 @@ def stage(root: Path, profile: str) -> Path:
     return staged
 
 
-def _execute(
-    source: Path, target: Path, parameters: Mapping[str, object], scratch: Path, inputs: str
-) -> None:
+def _execute(source: Path, target: Path, parameters: Mapping[str, object], scratch: Path) -> None:
     """Execute one notebook in ``scratch`` and move it to its place when it is whole."""
     import papermill
 
@@ -201,7 +219,7 @@ def _execute(
         if "injected-parameters" in tags and "remove-cell" not in tags:
             tags.append("remove-cell")
     _describe_figures(notebook)
-    staleness.stamp(notebook, parameters, inputs)
+    staleness.stamp(notebook, parameters)
     nbformat.write(notebook, running)
     running.replace(target)
     sys.stderr.write(f"{source.stem}: {time.monotonic() - start:.0f} s\n")
@@ -231,7 +249,6 @@ def _publish(executed: Path, tracked: Path) -> None:
     notebook = nbformat.read(executed, as_version=4)
     injected = "injected-parameters"
     notebook.cells = [c for c in notebook.cells if injected not in c.metadata.get("tags", [])]
-    notebook.metadata.get("lrnb", {}).pop("inputs", None)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)
         part.metadata.pop("execution", None)

@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -41,45 +42,40 @@ class Freshness(NamedTuple):
         return f"lrnb run {options}--in-place"
 
 
-def stamp(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any], inputs: str = "") -> None:
+def stamp(notebook: nbformat.NotebookNode, parameters: Mapping[str, Any]) -> None:
     """Write into a notebook that was just executed what its outputs were made with."""
     facts = _provenance.environment()
     made_with = f"lrnb {facts['lrnb']}, commit {facts['commit']}"
-    about = {"made_with": made_with, "parameters": dict(parameters), "inputs": inputs}
+    about = {"made_with": made_with, "parameters": dict(parameters)}
     notebook.metadata["lrnb"] = _hashes(notebook) | about
 
 
 def inputs(notebook: Path, given: Any, files: Iterable[Path]) -> str:
-    """Hash of all that an execution of a notebook depends on: if it is equal, so are the outputs.
+    """Hash of all that an execution of a notebook depends on.
 
-    Of the notebook without its outputs, all code of the package, all installed versions, what is
-    ``given`` (JSON values), and the content of files.
+    Of its cells without their outputs, all code of the package, Python and all installed versions,
+    the device, what is ``given`` (JSON values), and the content of files.
     """
     cells = nbformat.read(notebook, as_version=4).cells
-    book = [(c.cell_type, c.source, c.metadata) for c in cells]
+    shown = [[c.metadata.get(name) for name in ("tags", "alt")] for c in cells]
+    captions = [c.metadata.get("mystnb", {}).get("figure") for c in cells]
+    book = [[c.cell_type, c.source] for c in cells], shown, captions, _provenance.device_name()
     both = json.dumps([book, given], sort_keys=True) + of_files(files)
     return hashlib.sha256(both.encode()).hexdigest()[:16]
 
 
 def of_files(files: Iterable[Path]) -> str:
     """Hash of the content of files, of all code of the package, and of all installed versions."""
-    digest = hashlib.sha256(repr(_installed()).encode())
+    digest = hashlib.sha256(repr((sys.version, _installed())).encode())
     for file in (*sorted(_PACKAGE.rglob("*.py")), *sorted(files)):
         content = file.read_bytes()
-        digest.update(f"{file.name} {len(content)}\n".encode() + content)
+        digest.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
 
 
 @functools.cache
 def _installed() -> list[tuple[str, str]]:
     return sorted((found.name, found.version) for found in metadata.distributions())
-
-
-def of_inputs(executed: Path) -> str:
-    """The hash of the `inputs` that an executed notebook was made from, "" if there is none."""
-    if not executed.is_file():
-        return ""
-    return str(nbformat.read(executed, as_version=4).metadata.get("lrnb", {}).get("inputs", ""))
 
 
 def check(notebooks: Iterable[Path]) -> list[Freshness]:

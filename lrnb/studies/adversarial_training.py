@@ -8,7 +8,7 @@ from itertools import product
 import pandas as pd
 import torch
 
-from lrnb._engine import Work, compute
+from lrnb._work import Work, compute
 from lrnb.data import DATASETS
 from lrnb.metrics.images import diversity
 from lrnb.metrics.statistics import MODEL
@@ -79,4 +79,4 @@ def _diversity_rows(recipe: Recipe, profile: Profile) -> Rows:
     return [row]
 
 
-DIVERSITY = Table("diversity", _diversity_rows)
+DIVERSITY = Table("diversity", _diversity_rows, packages=["lpips"])

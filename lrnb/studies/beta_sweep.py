@@ -13,7 +13,7 @@ from itertools import product
 import pandas as pd
 import torch
 
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.data import DATASETS
 from lrnb.metrics.density import code_statistics, gaussian_total_correlation, total_correlation
 from lrnb.metrics.disentanglement import scores
@@ -97,5 +97,5 @@ def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
     return [*untargeted.works([recipe], profile), *clean.CLEAN.works([recipe], profile)]
 
 
-_PACKAGES = ("lpips", "scikit-learn", "torchmetrics")
+_PACKAGES = ("scikit-learn", "torchmetrics")
 DISENTANGLEMENT = Table("disentanglement", _rows, needs=_needs, packages=_PACKAGES)

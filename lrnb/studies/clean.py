@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from lrnb import metrics
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.models import Profile, Recipe, encode, get_model, load_images, losses
 from lrnb.models import recipes as recipes_of
 from lrnb.studies.tables import Rows, Table, identity, training_statistics
@@ -47,4 +47,4 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
     return [row | {"squared_error": float(error), "ssim": float(ssim), "kl": kl}]
 
 
-CLEAN = Table("clean", _rows)
+CLEAN = Table("clean", _rows, packages=["torchmetrics"])

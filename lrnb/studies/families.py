@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lrnb import metrics
-from lrnb._engine import Work, compute
+from lrnb._work import Work, compute
 from lrnb.metrics.statistics import bootstrap_difference, interval
 from lrnb.models import Profile, Recipe, get_profile
 from lrnb.models import recipes as recipes_of

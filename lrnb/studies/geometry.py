@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lrnb import metrics
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.attacks import noise, singular_values
 from lrnb.metrics.density import log_density
 from lrnb.metrics.statistics import MODEL

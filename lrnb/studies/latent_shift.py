@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import Tensor
 
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.attacks import noise
 from lrnb.models import Profile, Recipe
 from lrnb.models import recipes as recipes_of
@@ -27,7 +27,8 @@ CHAPTER = "02_untargeted_attack"
 def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
     """What the chapter rests on."""
     vaes = recipes_of(datasets, ["vae"], seeds)
-    return [*untargeted.works(vaes, profile), *SHIFT.works(vaes, profile)]
+    found = [untargeted.works(vaes, profile, norm=norm) for norm in ("l2", "linf")]
+    return [*found[0], *found[1], *SHIFT.works(vaes, profile)]
 
 
 def classifier_accuracy(clean: Tensor, moved: Tensor) -> float:
@@ -104,4 +105,4 @@ def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
     return untargeted.SAMPLES.works([recipe], profile, norm="l2", scale="raw")
 
 
-SHIFT = Table("shift", _rows, needs=_needs)
+SHIFT = Table("shift", _rows, needs=_needs, packages=["scikit-learn"])

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.attacks import (
     STEP_RULES,
     Attack,
@@ -201,5 +201,5 @@ def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
     return model_work(recipe, profile), model_work(replace(recipe, latent=2), profile)
 
 
-STRENGTH = Table("strength", _rows, needs=_needs)
+STRENGTH = Table("strength", _rows, needs=_needs, packages=["torchmetrics"])
 MINIMUM = Table("minimal norm", _minimum_rows)

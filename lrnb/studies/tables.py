@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from lrnb import _store
-from lrnb._engine import Work, compute
 from lrnb._progress import track
 from lrnb._provenance import code_hash, version
+from lrnb._work import Work, compute
 from lrnb.attacks import BALLS, Attack
 from lrnb.attacks.problem import Problem
 from lrnb.data import DATASETS, ImageSet
@@ -60,7 +60,7 @@ class Table:
     name: str
     compute: Callable[..., Any]
     needs: Needs = field(default=model_of, compare=False)
-    packages: Sequence[str] = ("lpips", "torchmetrics")
+    packages: Sequence[str] = ()
 
     def rows(
         self, recipes: Iterable[Recipe], profile: str | Profile, **settings: str

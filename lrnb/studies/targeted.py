@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrnb import metrics
-from lrnb._engine import Work
+from lrnb._work import Work
 from lrnb.attacks import Attack, attack
 from lrnb.attacks.balls import expand_like
 from lrnb.attacks.problem import Problem
@@ -171,5 +171,5 @@ def _needs(recipe: Recipe, profile: Profile, *, norm: str) -> Iterable[Work]:
 
 
 FOUND = Table("targeted attack", _found)
-TARGETED = Table("targeted", _rows, needs=_needs)
+TARGETED = Table("targeted", _rows, needs=_needs, packages=("lpips", "torchmetrics"))
 STRAIGHT = Table("straight", _straight_rows)

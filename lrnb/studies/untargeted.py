@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lrnb import metrics
-from lrnb._engine import Work, compute
 from lrnb._progress import track
 from lrnb._validation import check_name
+from lrnb._work import Work, compute
 from lrnb.attacks import Attack, attack, noise
 from lrnb.attacks.problem import Problem
 from lrnb.metrics.images import METRICS, distances
@@ -162,4 +162,4 @@ def _samples(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> dict
     return {name: values.cpu() for name, values in found.items()}
 
 
-SAMPLES = Table("untargeted", _samples)
+SAMPLES = Table("untargeted", _samples, packages=("lpips", "torchmetrics"))
