@@ -134,7 +134,10 @@ def test_a_scheduler_that_does_not_answer():
     pytest.importorskip("distributed")  # (which has the settings)
     dask = pytest.importorskip("dask")
     quickly = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
-    with quickly, pytest.raises(_engine.EngineFailed, match="no Dask scheduler with a worker answers"):
+    with (
+        quickly,
+        pytest.raises(_engine.EngineFailed, match="no Dask scheduler with a worker answers"),
+    ):
         _work.compute([work("a")], engine="dask://127.0.0.1:9")
 
 
