@@ -8,9 +8,11 @@ how many led to a wrong value or an error without a usable word ("lost"), which 
 
 import argparse
 import contextlib
+import json
 import math
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -58,10 +60,13 @@ def filled():
 
 
 def same(found, known):
-    """Whether an artefact is exactly what it was."""
-    (tensors, record, _), (known_tensors, known_record, _) = found, known
-    equal = all(torch.equal(tensors[name], known_tensors[name]) for name in known_tensors)
-    return tensors.keys() == known_tensors.keys() and equal and record == known_record
+    """Whether an artefact is what it was, bit by bit (a NaN equals itself), but for its time."""
+
+    def bits(tensors, record):
+        held = {name: (t.dtype, t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
+        return held, re.sub(r'"seconds": [\d.e-]+', "", json.dumps(record, sort_keys=True))
+
+    return bits(*found[:2]) == bits(*known[:2])
 
 
 def flipped(file, rng):

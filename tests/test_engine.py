@@ -224,23 +224,19 @@ def test_ray_makes_the_same_tables(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_an_interrupted_run_leaves_no_process_behind(tmp_path):
+    begun = [tmp_path / name for name in "ab"]
     code = "import sys; sys.path.insert(0, 'tests'); import test_engine as t; "
-    code += (
-        "t._work.compute([t.work(str(n), seconds=60) for n in range(2)], engine='local', jobs=2)"
-    )
+    code += f"works = [t.work(f, pid_file=f, seconds=60) for f in {[str(f) for f in begun]}]; "
+    code += "t._work.compute(works, engine='local', jobs=2)"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while len(children(process.pid)) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120
+    while not all(file.exists() for file in begun):
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(1)
     process.send_signal(signal.SIGINT)
     process.wait(30)
     time.sleep(2)
     assert process.returncode != 0 and not of_session(process.pid)
-
-
-def children(pid):
-    return [p for p in of_session(pid) if p != pid]
 
 
 def of_session(sid):

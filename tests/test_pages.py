@@ -83,7 +83,7 @@ def test_a_verdict_is_shown_with_its_choices_and_its_effects_are_glued(shown):
     )
     assert "MNIST 0.410 [0.385, 0.435] (holds); CelebA 0.41" in text
     assert "▲ *Control*: holds (beyond: chance): MNIST 0.420 [0.370, 0.470] (holds)" in text
-    assert "*All choices*: of 8 combinations of choices and data sets 100% agree." in text
+    assert "*All choices*: 100% agree of 8 combinations of choices and data sets." in text
     assert set(glued) == {"effect_apart", "control_effect_apart", "curve_apart"}
     plt.close("all")
 

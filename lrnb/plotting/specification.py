@@ -48,6 +48,7 @@ def specification_curve(judged: pd.DataFrame) -> Figure:
     room = 0.4 * (ends[1] - ends[0]) + least  # (a few wide intervals would flatten the curve)
     low = max(ends[0] - room, min(drawn["low"].min(), ends[0]) - 0.1 * room)
     high = min(ends[1] + room, max(drawn["high"].max(), ends[1]) + 0.1 * room)
+    low, high = min(low, -1.2 * least), max(high, 1.2 * least)
     above.set(ylabel="effect", ylim=(low, high), xlim=(-1, len(drawn)))
     above.tick_params(axis="x", bottom=False)
     for row, (name, value) in enumerate(lines):

@@ -75,11 +75,13 @@ def show_ledger(judged: pd.DataFrame) -> None:
             rows = judged[judged["claim"] == name]
             if len(rows):
                 found, effects = verdict(rows, reading), _effects(rows, reading)
+                every = _curve(rows).partition(" of ")[0]
+                found = f"{_sign(found)} {found}; of all {len(rows)} choices {every}"
                 told = f"{claim.effect} ({_choices(claim, reading)}): {effects}"
-                lines.append((claim.title, f"{_sign(found)} {found}", told, _curve(rows)))
+                lines.append((claim.title, found, told))
             else:
-                lines.append((claim.title, "not computed", "", ""))
-        heads = ("claim", reading, "what is measured, effect", "all choices")
+                lines.append((claim.title, "not computed", ""))
+        heads = ("claim", f"{reading}, all choices", "what is measured, effect")
         glue_html(f"{label}_table", html_table(heads, lines))
         glue(f"ledger_{label}s", tally(judged, reading))
 
@@ -97,7 +99,7 @@ def _choices(claim: Claim, reading: str) -> str:
 def _curve(judged: pd.DataFrame) -> str:
     """What was found over the whole specification curve."""
     parts = [f"{share:.0%} {_SHOW[found]}" for found, share in shares(judged).items() if share]
-    return f"of {len(judged)} combinations of choices and data sets {', '.join(parts)}"
+    return f"{', '.join(parts)} of {len(judged)} combinations of choices and data sets"
 
 
 def _effects(judged: pd.DataFrame, reading: str) -> str:

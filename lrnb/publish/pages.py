@@ -34,13 +34,14 @@ def show_source(function: Callable[..., Any]) -> None:
 
 
 def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> None:
-    """Set the style of figures, and display what this page is computed with."""
+    """Set the style of figures; display what this page is computed with, glued as ``run_size``."""
     plotting.use_style()
     size, named = get_profile(profile), ", ".join(DATASETS[d].label for d in datasets)
     about = f"Computed with profile `{profile}`: {size.n_train or 'all'} training images and "
     about += f"{size.epochs} epochs for each model, {size.n_attack} attacked test codes, "
     about += f"{size.eps_count} values of ε, {size.steps} steps from {size.restarts} starts; "
     about += f"on {named}; seeds {', '.join(map(str, seeds))}"
+    glue("run_size", about.removeprefix("Computed with "))
     if not size.decides:
         about += ". **A small run, made to be quick: it decides nothing**"
     show_markdown(f"{about}.")
