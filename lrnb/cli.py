@@ -43,6 +43,13 @@ _engine = click.option("--engine", metavar="ADDRESS",
 _chapters = _listed("--chapters chosen", "NN[,NN…]", "Beginnings of chapter names; by default all.")
 
 
+def _of_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what to run, and where."""
+    for option in (_engine, _chapters, _seeds, _datasets, _profile):
+        command = option(command)
+    return command
+
+
 class _Commands(click.Group):
     """Known errors are shown as one message, without a traceback."""
 
@@ -78,11 +85,7 @@ def main(debug: bool) -> None:
 
 
 @main.command()
-@_profile
-@_datasets
-@_seeds
-@_chapters
-@_engine
+@_of_run
 @click.option("--in-place", is_flag=True,
               help="Put the outputs into the tracked notebooks and results/ as well.")  # fmt: skip
 def run(in_place: bool, **chosen: Any) -> None:
@@ -102,11 +105,7 @@ def run(in_place: bool, **chosen: Any) -> None:
 
 
 @main.command()
-@_profile
-@_datasets
-@_seeds
-@_chapters
-@_engine
+@_of_run
 def plan(**chosen: Any) -> None:
     """Say what `lrnb run` would have to make, where, and about how long that takes.
 

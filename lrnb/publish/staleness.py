@@ -18,7 +18,6 @@ import nbformat
 
 from lrnb import _provenance
 
-_PACKAGE = Path(__file__).parents[1]
 _DECIDING = r"lrnb\.(attacks|claims|data|metrics|models|studies)"
 
 
@@ -66,8 +65,8 @@ def inputs(notebook: Path, given: Any, files: Iterable[Path]) -> str:
 
 def of_files(files: Iterable[Path]) -> str:
     """Hash of the content of files, of all code of the package, and of all installed versions."""
-    digest = hashlib.sha256(repr((sys.version, _installed())).encode())
-    for file in (*sorted(_PACKAGE.rglob("*.py")), *sorted(files)):
+    digest = hashlib.sha256(repr((sys.version, _installed(), _provenance.SOURCE)).encode())
+    for file in sorted(files):
         content = file.read_bytes()
         digest.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()[:16]
