@@ -26,6 +26,7 @@ import platformdirs
 from safetensors import SafetensorError
 
 from lrnb._cost import peak_mb, reset_peak
+from lrnb._provenance import device_name
 from lrnb._validation import UnknownName
 
 if TYPE_CHECKING:  # (`lrnb models` answers without torch)
@@ -56,6 +57,8 @@ class Entry(NamedTuple):
             model = self.spec.get("model", self.spec)
             recipe, size = model["recipe"], model["size"]
             text = f"{self.spec['table']}: " if "table" in self.spec else ""
+            if recipe["family"] == "classifier":
+                return f"classifier of {recipe['dataset']} ({size['n_train'] or 'all'} images)"
             text += recipe["family"] + (f" β={recipe['beta']:g}" if recipe["beta"] != 1 else "")
             if "adv_form" in recipe:
                 text += f" ({recipe['adv_form']}, ε={recipe['adv_eps']:g})"
@@ -121,7 +124,7 @@ def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) 
         if _here.open:
             _here.open[-1]["seconds"] -= taken
         reset_peak()
-    cost = {"seconds": work["seconds"] + taken, "peak_mb": peak}
+    cost = {"seconds": work["seconds"] + taken, "peak_mb": peak, "device": device_name()}
     work["uses"][key(spec)] = {**about, **cost}
     save(kind, spec, *made, work["uses"])
     return *made, work["uses"]

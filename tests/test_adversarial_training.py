@@ -7,7 +7,7 @@ import pytest
 from lrnb.data import DATASETS
 from lrnb.models import PROFILES, Recipe
 from lrnb.studies import adversarial_training
-from lrnb.studies.untargeted import aaddc_table
+from lrnb.studies.untargeted import summary
 from lrnb.studies.untargeted import table as untargeted_table
 
 TINY = replace(
@@ -38,7 +38,7 @@ def test_one_row_a_model_with_its_own_scores(table, monkeypatch, tmp_path):
     assert len(table) == 8 and not table["aaddc_raw"].isna().any()
     assert (table["diversity_prior_mse"] > 0).all() and (table["diversity_fitted_mse"] > 0).all()
     assert table["diversity_prior_lpips"].isna().all()
-    scores = aaddc_table(untargeted_table([Recipe("digits", "ae")], TINY))
+    scores = summary(untargeted_table([Recipe("digits", "ae")], TINY))
     scores = scores[(scores.kind == "attack") & (scores.metric == "ssim")].set_index("scale")
     row = table[table.family == "ae"].iloc[0]
     for scale in ("raw", "spread"):

@@ -28,7 +28,7 @@ def test_a_row_agrees_with_the_other_tables():
     assert len(table) == 2 and set(SCORES) <= set(table)
     about = clean.table(recipes, TINY)
     damages = untargeted.table(recipes, TINY)
-    areas = untargeted.aaddc_table(damages).query("kind == 'attack' and metric == 'ssim'")
+    areas = untargeted.summary(damages).query("kind == 'attack' and metric == 'ssim'")
     for (_, row), (_, own) in zip(table.iterrows(), about.iterrows(), strict=True):
         for name in ("spread", "active", "squared_error"):
             assert row[name] == own[name]
@@ -50,7 +50,7 @@ def made_up():
             tables.identity(recipe)
             | {
                 "aaddc_raw": 0.5 - 0.02 * recipe.beta,
-                "aaddc_spread": 0.5 + 0.1 * noise[0],
+                "aaddc_aggregate": 0.5 + 0.1 * noise[0],
                 "squared_error": 10 * recipe.beta,
                 "active": 8,
                 "mig": 0.1 + 0.001 * abs(noise[1]),
@@ -69,11 +69,11 @@ def test_tradeoff_finds_the_correlations_that_were_built_in(made_up):
     of = found.query("dataset == 'celeba' and family == 'tcvae' and x == 'beta'").set_index("y")
     assert of.loc["aaddc_raw", ["rho", "low", "high"]].tolist() == pytest.approx([-1, -1, -1])
     assert of.loc["squared_error", "rho"] == pytest.approx(1)
-    assert of.loc["aaddc_spread", "low"] < 0 < of.loc["aaddc_spread", "high"]
+    assert of.loc["aaddc_aggregate", "low"] < 0 < of.loc["aaddc_aggregate", "high"]
     assert math.isnan(of.loc["active", "rho"])  # it never changed
     part = made_up.query("dataset == 'celeba' and family == 'tcvae'")
     expected = [
-        stats.spearmanr(seed["beta"], seed["aaddc_spread"]).statistic
+        stats.spearmanr(seed["beta"], seed["aaddc_aggregate"]).statistic
         for _, seed in part.groupby("seed")
     ]
-    assert of.loc["aaddc_spread", "rho"] == pytest.approx(sum(expected) / 3)
+    assert of.loc["aaddc_aggregate", "rho"] == pytest.approx(sum(expected) / 3)

@@ -17,7 +17,7 @@ DATASETS = ["digits", "mnist"]
 EPS = {"eps": [0.5, 1.0]}
 METRICS = {"metric": ["ssim", "lpips", "mse"]}
 KIND = {"kind": ["attack", "noise"]}
-SCALE = {"scale": ["raw", "spread"]}
+SCALE = {"scale": ["raw", "aggregate"]}
 FAMILY = {"family": ["ae", "vae"]}
 SWEPT = {"family": ["vae", "tcvae"], "beta": [1.0, 2.0, 4.0]}
 SEEDS = {"seed": [0, 1, 2]}
@@ -42,7 +42,7 @@ def forms():
     )
 
 
-SWEEP = "mig squared_error aaddc_raw aaddc_spread active total_correlation gaussian_correlation"
+SWEEP = "mig squared_error aaddc_raw aaddc_aggregate active total_correlation gaussian_correlation"
 CODES = "sigma damage_small damage_large linear_small linear_large eps_small eps_large"
 INTERVAL = "low high boot_low boot_high"
 STRENGTH = {
@@ -67,7 +67,7 @@ FIGURES = [
     ("steepness_scatter", table(CODES, **FAMILY, sample=[0, 1, 2]), {}, 4, "AE"),
     ("path_curves", table("change log_density kernel", direction=KIND["kind"], t=[0, 1, 2], **SEEDS), {}, 6, "noise"),
     ("robustness_and_diversity", table("a b", **FAMILY, **SEEDS), {"x": "a", "y": "b"}, 2, "VAE"),
-    ("differences", table("difference " + INTERVAL, **FAMILY, **SCALE, norm=["l2", "linf"], **METRICS), {}, 4, "ε per spread"),
+    ("differences", table("mean " + INTERVAL, **FAMILY, **SCALE, norm=["l2", "linf"]), {}, 4, "ε per spread of q(z)"),
     ("forest", table("effect low high least", claim=["a", "b", "c"], reading=["primary", "control"], found="holds"), {"titles": {"a": "A", "b": "B", "c": "C"}}, 2, "holds"),
     ("specification_curve", table("effect low high least", reading="primary", choices=["norm: L2; ε: end", "norm: L∞; ε: end"], found="no effect"), {}, 2, "no effect"),
     ("costs", table("median_seconds", kind="model", what=["ae", "vae"]), {}, 1, "Digits"),

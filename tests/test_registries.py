@@ -74,8 +74,7 @@ def test_toys_run_through_the_tables(toys):
     delta = untargeted.samples(chosen[0], TINY, norm="half")["delta"]
     assert (delta[-1].norm(dim=1) <= 0.5 * (1 + 1e-5)).all()
     assert len(targeted.table(chosen[:1], TINY)) == 2 * 3
-    compared = families.comparison_table(chosen, TINY, norms=["half"])
-    assert set(compared["family"]) == {"sparse"}
+    assert set(families.frontier_table(chosen, TINY)["family"]) == {"vae", "sparse"}
 
 
 def test_a_name_is_added_once_and_an_unknown_one_is_an_error():

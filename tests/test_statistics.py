@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from lrnb.metrics.statistics import (
-    bootstrap_difference,
     correlation_over_kinds,
     correlation_over_seeds,
     interval,
@@ -64,34 +63,6 @@ def test_pairs_share_data_set_seed_and_row():
         paired(table, "damage", baseline="dae")
     with pytest.raises(ValueError, match="table must have one row of vae"):
         paired(pd.concat([table, table]), "damage", baseline="vae")
-
-
-class TestBootstrap:
-    def test_its_width_is_that_of_the_sampling_distribution(self):
-        # many seeds, so that the percentiles are as wide as theory has it
-        rng = np.random.default_rng(0)
-        seeds, samples = 60, 40
-        noise = rng.normal(size=(seeds, 1)) + rng.normal(size=(1, samples)) * 2
-        mean, low, high = bootstrap_difference(5 + noise, np.zeros((seeds, samples)))
-        assert mean == pytest.approx(5 + noise.mean())
-        expected = 1.96 * math.sqrt(1 / seeds + 4 / samples)
-        assert (high - low) / 2 == pytest.approx(expected, rel=0.25)
-
-    def test_what_both_share_cancels(self):
-        common = np.random.default_rng(0).normal(size=(3, 50)) * 100
-        assert bootstrap_difference(common + 1, common) == pytest.approx((1, 1, 1))
-
-    def test_with_three_seeds_it_covers_too_rarely_as_its_docstring_says(self):
-        rng, covered = np.random.default_rng(0), 0
-        for _ in range(150):
-            draws = rng.normal(size=(3, 1)) + np.zeros((3, 4))
-            _, low, high = bootstrap_difference(draws, np.zeros((3, 4)))
-            covered += low <= 0 <= high
-        assert 0.6 < covered / 150 < 0.9
-
-    def test_a_flat_array_is_refused(self):
-        with pytest.raises(ValueError, match=r"first must have shape \[seeds, samples\], got \(3,"):
-            bootstrap_difference(np.zeros(3), np.zeros(3))
 
 
 @pytest.mark.parametrize("correlate", [correlation_over_seeds, correlation_over_kinds])

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from lrnb import metrics
-from lrnb.attacks import BALLS
+from lrnb.attacks import BALLS, attack
 from lrnb.data import load_data
+from lrnb.metrics.density import whitening
 from lrnb.metrics.statistics import over_seeds
 from lrnb.models import PROFILES, Recipe, eps_grid, get_model
+from lrnb.models.classifier import get_classifier, named
 from lrnb.studies import clean, tables, targeted, untargeted
-from lrnb.studies.untargeted import aaddc_table, noise_like
+from lrnb.studies.untargeted import noise_like, summary
 
 TINY = replace(PROFILES["smoke"], n_train=64, n_test=16, width=4, n_attack=4, eps_count=2, steps=4)
 VAE = Recipe(dataset="digits")
@@ -22,7 +24,7 @@ SWT = Recipe(dataset="digits", family="dae_swt")
 
 def test_untargeted_table_holds_the_attacks_own_damage():
     table = untargeted.table([VAE, SWT], TINY)
-    assert len(table) == 2 * 2 * 2 * 2 * 3  # recipes, scales, ε, kinds, metrics
+    assert len(table) == 2 * 4 * 2 * 2 * 4  # recipes, scales, ε, kinds, metrics
     hit = untargeted.attack_model(VAE, TINY)
     rows = table[(table.family == "vae") & (table.scale == "raw") & (table.kind == "attack")]
     for e, eps in enumerate(eps_grid("digits", TINY)):
@@ -39,9 +41,61 @@ def test_spread_scale_multiplies_the_radius():
     assert (table["radius"] / table["eps"]).to_numpy() == pytest.approx(spread, rel=1e-5)
 
 
+def test_between_radii_the_damage_is_what_an_attack_there_finds():
+    found = untargeted.samples(VAE, PROFILES["smoke"], scale="aggregate")
+    model, codes = tables.attacked_codes(VAE, PROFILES["smoke"])
+    own = attack(model.decode, codes, eps=found["radius"], steps=20, restarts=8)
+    for e, images in enumerate(own.images):
+        direct = (1 - metrics.ssim(own.clean, images)).mean()
+        assert found["attack ssim"][e].mean() == pytest.approx(direct.item(), abs=0.02)
+
+
+def test_whitened_perturbations_have_the_length_epsilon_in_whitened_coordinates():
+    found = untargeted.samples(VAE, TINY, scale="whitened")
+    posterior = tables.training_posterior(VAE, TINY)
+    _, root = whitening(posterior.mean, posterior.logvar)
+    covariance = posterior.mean.double().T.cov(correction=0)
+    covariance += posterior.logvar.double().exp().mean(0).diag()
+    torch.testing.assert_close(root @ root.T, covariance.float(), atol=1e-4, rtol=1e-3)
+    u = found["delta"] @ torch.linalg.pinv(root).T
+    for lengths, eps in zip(u.norm(dim=2), eps_grid("digits", TINY), strict=True):
+        assert (lengths <= eps * (1 + 1e-3)).all() and lengths.max() > 0.9 * eps
+
+
+def test_whitened_damage_does_not_depend_on_the_parametrization_of_the_code():
+    posterior = tables.training_posterior(VAE, TINY)
+    mix = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    means, turned = posterior.mean, posterior.mean @ mix.T
+    root, other = whitening(means)[1], whitening(turned)[1]
+    direction = torch.randn(root.shape[1], generator=torch.Generator().manual_seed(1))
+    # the ball {A·u} of one parametrization is that of the other, mapped
+    inside = torch.linalg.pinv(other) @ (mix @ (root @ direction))
+    assert inside.norm() == pytest.approx(direction.norm().item(), rel=0.05)
+
+
+def test_each_seed_attacks_images_of_its_own():
+    first, second = (tables.attacked_images("digits", TINY, seed).images for seed in (0, 1))
+    test = load_data("digits", "test", 8).images
+    assert torch.equal(torch.cat([first, second]), test)
+    far = tables.attacked_images("digits", TINY, 10_000).images  # (begins again at the first)
+    assert far.shape == first.shape
+
+
+def test_flips_are_told_by_a_classifier_of_real_images():
+    classifier, accuracy = get_classifier("digits", TINY)
+    test = load_data("digits", "test", 200)
+    share = (named(classifier, test.images) == test.labels).float().mean()
+    assert 0.3 < accuracy <= 1 and share > 0.3  # (64 images and 128 steps)
+    hit = untargeted.attack_model(VAE, TINY)
+    flips = named(classifier, hit.clean) != named(classifier, hit.images[-1])
+    found = untargeted.samples(VAE, TINY)["attack flips"][-1]
+    assert found.tolist() == flips.float().tolist()
+
+
 def test_attack_does_more_than_noise_at_every_eps():
     table = untargeted.table([VAE, SWT], TINY)
-    wide = table[table.metric == "mse"].pivot(
+    # (where codes hardly spread, an interpolated damage is that of rounding)
+    wide = table[(table.metric == "mse") & table.scale.isin(["raw", "whitened"])].pivot(
         index=["family", "scale", "eps"], columns="kind", values="damage"
     )
     assert (wide["attack"] > wide["noise"]).all()
@@ -90,12 +144,12 @@ def test_without_lpips_its_rows_are_not_a_number(tmp_path, monkeypatch):
     table = untargeted.table([VAE], TINY).query("scale == 'raw'")
     assert table[table.metric == "lpips"]["damage"].isna().all()
     assert table[table.metric != "lpips"]["damage"].notna().all()
-    assert aaddc_table(table).set_index("metric").loc["lpips", "aaddc"].isna().all()
+    assert summary(table).set_index("metric").loc["lpips", "aaddc"].isna().all()
 
 
 def test_a_second_call_takes_the_rows_from_the_store(monkeypatch):
     first = untargeted.table([VAE], TINY)
-    monkeypatch.setattr(untargeted, "attack", None)
+    monkeypatch.setattr(untargeted, "find", None)
     pd.testing.assert_frame_equal(untargeted.table([VAE], TINY), first)
 
 
@@ -107,7 +161,7 @@ def test_aaddc_of_a_table():
         )
         for eps in (2.0, 1.0)
     ]  # fmt: skip
-    assert aaddc_table(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
+    assert summary(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
 
 
 def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():

@@ -14,6 +14,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 # what an evaluation may store for its gradient on a CPU: larger blocks go back to the system each
 # time they are freed, and getting them anew halves the speed (measured)
 _CPU_BYTES = 16 * 2**20
+_GPU_BYTES = 2**30  # fills a GPU, and leaves room for other processes
 
 
 def squared_distance(outputs: Tensor, reference: Tensor) -> Tensor:
@@ -45,7 +46,9 @@ class Problem:
         if batch is None:  # from what one more code stores for its gradient
             two, _ = self._stored_bytes(codes[[0, 0]])
             cuda = device.type == "cuda"
-            memory = torch.cuda.mem_get_info(device)[0] // 4 if cuda else _CPU_BYTES
+            memory = (
+                min(_GPU_BYTES, torch.cuda.mem_get_info(device)[0] // 4) if cuda else _CPU_BYTES
+            )
             batch = max(1, memory // max(1, two - one))
         self.batch = batch
         self.clean = self.reference = check_tensor("the decoder's output", self.outputs(codes))

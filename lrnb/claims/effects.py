@@ -6,83 +6,101 @@ so that the claim holds where it is larger than 0. A rank correlation says how m
 one over kinds of model has mean, low, high and seeds in place of seed and value.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.integrate import trapezoid
 
 from lrnb.attacks import BALLS
-from lrnb.metrics.images import METRICS
+from lrnb.metrics.density import UNITS
+from lrnb.metrics.images import DAMAGES
 from lrnb.metrics.statistics import correlation_over_kinds, spearman
 
 Tables = Mapping[str, pd.DataFrame]
 Effects = pd.DataFrame
 
 RUN = ["dataset", "seed"]
-UNITS = {"raw": "raw", "spread": "spread of the means"}
 MEAN, HALF, END = "mean over ε", "half of the range", "end of the range"
+ATTACKS = {"ours": "ours", "ssim": "ours, on SSIM", "pgd": "customary PGD, one start"}
+NOISE, OWN, NOTHING = "noise of its length", "the posterior's noise", "nothing"
+VAE, MATCHED = "the VAE", "a β-VAE of equal clean error"
+PER_CLASS = ", per distance of classes"  # damage between reconstructions of different labels
+_POINTS = {"mean": MEAN, "half": HALF, "end": END}
 
 
 def vulnerable(tables: Tables) -> Effects:
-    """Damage by the attack, beyond that by noise of the same length or by itself."""
-    table = tables["02_untargeted_attack"]
-    table = _along(table[table["metric"] != "mse"], [*RUN, "norm", "scale", "metric", "kind"])
-    wide = _wide(table, "kind")
-    parts = {"noise of its length": wide["attack"] - wide["noise"], "nothing": wide["attack"]}
-    return _worded(_stacked(parts, "beyond"))
+    """Damage by the attack, beyond noise of its length, the posterior's own noise, or nothing."""
+    table = tables["02_untargeted_attack"].copy()
+    squared = table["metric"] == "mse"  # has no scale of its own
+    for column in (*_POINTS, "own"):
+        table[column] = table[column].where(~squared, table[column] / table["between"])
+    long = _along(table, [*RUN, "norm", "attack", "scale", "metric", "kind", "own"])
+    by = [name for name in long if name not in ("kind", "damage")]
+    wide = long.pivot(index=by, columns="kind", values="damage").reset_index("own")
+    attack = wide["attack"]
+    parts = {NOISE: attack - wide["noise"], OWN: attack - wide["own"], NOTHING: attack}
+    found = _worded(_stacked(parts, "beyond"))
+    of_mse = found["damage"] == DAMAGES["mse"]
+    return found.assign(damage=found["damage"].where(~of_mse, found["damage"] + PER_CLASS))
 
 
-def shifted(column: str, chance: str) -> Callable[[Tables], Effects]:
-    """A column of the table of latent shifts, beyond that of noise, or beyond chance."""
+def shifted(columns: Mapping[str, str], beyond: Mapping[str, str]) -> Callable[[Tables], Effects]:
+    """Columns of the table of latent shifts, by the name of a detector, beyond that of noise, or
+    beyond other columns, by a name.
+    """
 
     def effects(tables: Tables) -> Effects:
-        table = tables["02_untargeted_attack-shift"].copy()
-        # (a guess between two kinds is right half of the time)
-        even = table["even_share"] if chance == "even_share" else 0.5
-        table["by_chance"] = even
+        table = tables["02_untargeted_attack-shift"].assign(guess=0.5)
         found = []
-        for share, at in ((0.5, HALF), (1.0, END)):
+        for (detector, column), (share, at) in product(columns.items(), ((0.5, HALF), (1, END))):
             here = _at(table, share)
-            wide = here.pivot(index=RUN, columns="kind", values=[column, "by_chance"])
-            attack = wide[column, "attack"]
-            parts = {
-                "noise of its length": attack - wide[column, "noise"],
-                "chance": attack - wide["by_chance", "attack"],
-            }
-            found.append(_stacked(parts, "beyond").assign(**{"ε": at}))
+            attack, noise = (here[here["kind"] == k].set_index(RUN) for k in ("attack", "noise"))
+            parts = {NOISE: attack[column] - noise[column]}
+            parts |= {name: attack[column] - attack[other] for name, other in beyond.items()}
+            choice = {"ε": at} | ({"detector": detector} if detector else {})
+            found.append(_stacked(parts, "beyond").assign(**choice))
         return pd.concat(found)
 
     return effects
 
 
 def steered(tables: Tables) -> Effects:
-    """Share of the way to the target covered, beyond what does not know the target or decoder."""
+    """Share of the way to the target covered, beyond what does not know the target or decoder.
+
+    And the share of decodings that get the target's label, beyond that of the clean ones.
+    """
     attacked, straight = (tables[f"03_targeted_attack{s}"] for s in ("", "-straight"))
     attacked = attacked[attacked["metric"] == "mse"]
     found = []
     for share, at in ((0.5, HALF), (1.0, END)):
-        covered = 1 - _at(attacked, share).set_index(RUN)["relative"]
-        other = _at(straight, share).set_index(RUN)
+        here, other = (_at(table, share).set_index(RUN) for table in (attacked, straight))
+        covered = 1 - here["relative"]
         parts = {
+            "an image that was not the target": covered - (1 - here["unrelated"]),
             "the mean training image": covered - (1 - other["mean_image"]),
             "a straight step": covered - (1 - other["relative"]),
-            "nothing": covered,
+            NOTHING: covered,
         }
-        found.append(_stacked(parts, "beyond").assign(**{"ε": at}))
+        found.append(_stacked(parts, "beyond").assign(measure="squared error", **{"ε": at}))
+        parts = {"the clean decoding": here["labelled"] - here["labelled_clean"]}
+        found.append(_stacked(parts, "beyond").assign(measure="labels", **{"ε": at}))
     return pd.concat(found)
 
 
-def more_robust(family: str) -> Callable[[Tables], Effects]:
-    """How many times the VAE's damage is that of a family, as a natural logarithm, by seed."""
+def more_robust(readings: Mapping[str, str]) -> Callable[[Tables], Effects]:
+    """How many times the VAE's damage is that of a family, as a natural logarithm, by seed.
+
+    ``readings``: the families, by what is said of each where there are several.
+    """
 
     def effects(tables: Tables) -> Effects:
-        table = tables["04_dae_comparison-damages"]
-        table = table[table["family"].isin(["vae", family])]
-        attacked = table[table["kind"] == "attack"]
-        wide = _wide(_along(attacked, [*RUN, "family", "norm", "scale", "metric"]), "family")
-        ratio = pd.Series(np.log(wide["vae"] / wide[family]))
-        return _worded(ratio.rename("value").reset_index())
+        parts = []
+        for reading, family in readings.items():
+            choice = {"regularizer": reading} if reading else {}
+            for part in (_against_vae(tables, family), _at_equal_error(tables, family)):
+                parts.append(part.assign(**choice))
+        return pd.concat(parts)
 
     return effects
 
@@ -92,20 +110,17 @@ def disentangled(tables: Tables) -> Effects:
     table = tables["05_beta_tradeoff"].copy()
     for scale in UNITS:
         table[f"damage_{scale}"] = -table[f"damage_{scale}"]
+    damages = {"aaddc": "1 − SSIM, mean over ε", "damage": "squared error, end"}
     rows = []
     for family, sweep in (("tcvae", "β-TCVAE"), ("vae", "β-VAE")):
         swept = table[table["family"] == family]
         for models, kept in (("all", swept), ("not collapsed", swept[swept["active"] > 0])):
-            for scale, unit in UNITS.items():
-                for column, damage in (
-                    ("aaddc", "1 − SSIM, mean over ε"),
-                    ("damage", "squared error, end"),
-                ):
-                    choice = {"sweep": sweep, "models": models, "unit": unit, "damage": damage}
-                    for (dataset, seed), part in kept.groupby(RUN):
-                        rho = spearman(part[["beta", f"{column}_{scale}"]])
-                        at = {"dataset": dataset, "seed": seed, "value": -rho, "ranked": len(part)}
-                        rows.append(at | choice)
+            for (scale, unit), (column, damage) in product(UNITS.items(), damages.items()):
+                choice = {"sweep": sweep, "models": models, "unit": unit, "damage": damage}
+                for (dataset, seed), part in kept.groupby(RUN):
+                    rho = spearman(part[["beta", f"{column}_{scale}"]])
+                    at = {"dataset": dataset, "seed": seed, "value": -rho, "ranked": len(part)}
+                    rows.append(at | choice)
     return pd.DataFrame(rows).dropna(subset="value")
 
 
@@ -120,37 +135,85 @@ def defended(tables: Tables) -> Effects:
     least = trained.groupby(["dataset", "adv_form", "radius"])["active"].transform("min")
     found = []
     for models, kept in (("all", trained), ("not collapsed", trained[least > 0])):
-        for scale, unit in UNITS.items():
-            before = plain[f"aaddc_{scale}"]
-            if models != "all":
-                before = before.where(plain["active"] > 0)
-            damage = 1 - kept.set_index(RUN)[f"aaddc_{scale}"]
-            ratio = np.log((1 - before.reindex(damage.index)).to_numpy() / damage.to_numpy())
-            choice = {"form": kept["adv_form"].map(_FORMS), "radius in training": kept["radius"]}
-            about = kept[RUN].assign(value=ratio, **choice, models=models, unit=unit)
-            found.append(about.dropna(subset="value"))
+        for (norm, prefix), (scale, unit) in product(_AREAS.items(), UNITS.items()):
+            column = f"{prefix}{scale}"
+            if column in table:
+                before = plain[column]
+                if models != "all":
+                    before = before.where(plain["active"] > 0)
+                damage = 1 - kept.set_index(RUN)[column]
+                ratio = np.log((1 - before.reindex(damage.index)).to_numpy() / damage.to_numpy())
+                choice = {
+                    "form": kept["adv_form"].map(_FORMS),
+                    "radius in training": kept["radius"],
+                }
+                about = kept[RUN].assign(value=ratio, **choice, models=models, unit=unit)
+                found.append(about.assign(norm=BALLS[norm].label).dropna(subset="value"))
     return pd.concat(found)
 
 
 def homogeneous(tables: Tables) -> Effects:
     """Minus Spearman's ρ of robustness and diversity of samples, over kinds of model."""
     table = tables["06_adversarial_training"]
+    sources = {"prior": "the prior", "fitted": "a fitted Gaussian"}
+    measures = {"lpips": "LPIPS", "mse": "squared error"}
+    errors: dict[str, str | None] = {"free": None, "held fixed": "squared_error"}
     found = []
     for models, kept in (("all", table), ("not collapsed", table[table["active"] > 0])):
-        for scale, unit in UNITS.items():
-            for source, samples in (("prior", "the prior"), ("fitted", "a fitted Gaussian")):
-                for column, measure in (("lpips", "LPIPS"), ("mse", "squared error")):
-                    name = f"diversity_{source}_{column}"
-                    if kept[name].notna().any():
-                        of = correlation_over_kinds(kept, f"aaddc_{scale}", name, by=["dataset"])
-                        bounds = {"mean": -of["rho"], "low": -of["high"], "high": -of["low"]}
-                        choice = {"models": models, "unit": unit, "samples from": samples}
-                        choice["diversity"] = measure
-                        found.append(of[["dataset", "seeds"]].assign(**bounds, **choice))
+        of_all = product(UNITS.items(), sources.items(), measures.items(), errors.items())
+        for (scale, unit), (source, samples), (column, measure), (error, fixed) in of_all:
+            x, y = f"aaddc_{scale}", f"diversity_{source}_{column}"
+            if kept[y].notna().any():
+                of = correlation_over_kinds(kept, x, y, by=["dataset"], fixed=fixed)
+                bounds = {"mean": -of["rho"], "low": -of["high"], "high": -of["low"]}
+                choice = {"models": models, "unit": unit, "samples from": samples}
+                choice |= {"diversity": measure, "clean error": error}
+                found.append(of[["dataset", "seeds"]].assign(**bounds, **choice))
     return pd.concat(found).dropna(subset="mean")
 
 
 _FORMS = {"trades": "added term", "maxmin": "max–min"}
+_AREAS = {"l2": "aaddc_", "linf": "aaddc_linf_"}
+
+
+def _against_vae(tables: Tables, family: str) -> Effects:
+    """A family beside the VAE of the same seed, on the same images."""
+    table = tables["04_dae_comparison"]
+    table = table[table["family"].isin(["vae", family]) & (table["kind"] == "attack")].copy()
+    # a share of 0 of n codes counts as half a code, since its logarithm would be infinite
+    least = np.where(table["metric"] == "flips", 0.5 / table["samples"], 0)
+    table[list(_POINTS)] = table[list(_POINTS)].clip(lower=pd.Series(least, table.index), axis=0)
+    by = [*RUN, "family", "norm", "attack", "scale", "metric"]
+    relative = table[table["metric"].isin(["ssim", "mse"])].copy()
+    for column in _POINTS:
+        relative[column] /= relative["between"]
+    found = []
+    for suffix, part in (("", table), (PER_CLASS, relative)):
+        wide = _along(part, by)
+        index = [name for name in wide if name not in ("family", "damage")]
+        wide = wide.pivot(index=index, columns="family", values="damage")
+        ratio = pd.Series(np.log(wide["vae"] / wide[family]))
+        worded = _worded(ratio.rename("value").reset_index())
+        found.append(worded.assign(damage=worded["damage"] + suffix))
+    return pd.concat(found).assign(**{"beside": VAE})
+
+
+def _at_equal_error(tables: Tables, family: str) -> Effects:
+    """A family beside the β-VAEs of the same seed, interpolated to its clean error if they span it."""
+    table = tables["04_dae_comparison-frontier"]
+    rows = []
+    for names, models in table.groupby(RUN):
+        sweep = models[models["family"] == "vae"].sort_values("squared_error")
+        (one,) = models[models["family"] == family].to_dict("records")
+        error, at = sweep["squared_error"], one["squared_error"]
+        if len(sweep) > 1 and error.iloc[0] <= at <= error.iloc[-1]:
+            for scale in UNITS:
+                column = f"aaddc_{scale}"
+                value = np.interp(at, error, np.log(1 - sweep[column])) - np.log(1 - one[column])
+                rows.append([*names, scale, value])
+    found = pd.DataFrame(rows, columns=[*RUN, "scale", "value"])
+    found = found.assign(norm="l2", attack="ours", metric="ssim", at=MEAN)
+    return _worded(found).assign(beside=MATCHED)
 
 
 def _at(table: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -159,26 +222,10 @@ def _at(table: pd.DataFrame, share: float) -> pd.DataFrame:
     return table[off == off.groupby(table["dataset"]).transform("min")]
 
 
-def _along(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Damage curves as one number each: mean over ε (by trapezoid, from 0), half, end of the range."""
-    found = []
-    for share, at in ((0.5, HALF), (1.0, END)):
-        found.append(_at(table, share)[[*by, "damage"]].assign(at=at))
-
-    def mean(curve: pd.DataFrame) -> float:
-        curve = curve.sort_values("eps")
-        eps, damage = [0.0, *curve["eps"]], [0.0, *curve["damage"]]
-        return float(trapezoid(damage, eps) / eps[-1])
-
-    means = [(*names, mean(part)) for names, part in table.groupby(list(by), sort=False)]
-    found.append(pd.DataFrame(means, columns=[*by, "damage"]).assign(at=MEAN))
-    return pd.concat(found).dropna(subset="damage")
-
-
-def _wide(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The damages with a column for each entry of one of the names."""
-    by = [name for name in table if name not in (column, "damage")]
-    return table.pivot(index=by, columns=column, values="damage")
+def _along(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The numbers of each damage curve (`lrnb.studies.untargeted.summary`), one a row."""
+    long = table.melt(id_vars=by, value_vars=list(_POINTS), var_name="at", value_name="damage")
+    return long.assign(at=long["at"].map(_POINTS)).dropna(subset="damage")
 
 
 def _stacked(parts: Mapping[str, pd.Series], choice: str) -> pd.DataFrame:
@@ -193,9 +240,10 @@ def _worded(found: pd.DataFrame) -> pd.DataFrame:
     """The choices of a damage curve as a reader sees them."""
     words = {
         "norm": {name: ball.label for name, ball in BALLS.items()},
+        "attack": ATTACKS,
         "scale": UNITS,
-        "metric": {name: metric.label for name, metric in METRICS.items()},
+        "metric": DAMAGES,
     }
     for column, labels in words.items():
-        found[column] = found[column].map(labels)
+        found[column] = found[column].map(dict(labels))
     return found.rename(columns={"scale": "unit", "metric": "damage", "at": "ε"})

@@ -12,6 +12,11 @@ from torch.distributions import Normal
 
 from lrnb._validation import check_same_shape, check_tensor
 
+# units of ε: what ε is multiplied by
+UNITS = {
+    "raw": "raw", "spread": "spread of the means", "aggregate": "spread of the aggregate posterior",
+    "whitened": "whitened",
+}  # fmt: skip
 # a dimension of the code is active if its variance is larger (Burda et al. 2016)
 ACTIVE_VARIANCE = 0.01
 # floats in one tensor of densities, [chunk, N, d]: 4 MB, of which a few exist at a time
@@ -22,22 +27,50 @@ _CHUNK = 2**20
 class CodeStatistics:
     """How the codes of a model are spread, by the variance Var[μ_j] of each dimension."""
 
-    spread: float  # s = sqrt(mean over j of Var[μ_j]), the unit of "ε in spread units"
+    spread: float  # s_μ = sqrt(mean over j of Var[μ_j]), of the means
+    aggregate: float  # s_q = sqrt(mean over j of Var[μ_j] + E[σ_j²]), of the aggregate posterior
     active: int  # how many j have Var[μ_j] > `ACTIVE_VARIANCE`, in double precision
     deviations: Tensor  # [d] float32, sqrt(Var[μ_j])
     is_active: Tensor  # [d] bool, from these deviations: by rounding it can differ from `active`
 
 
-def code_statistics(codes: Tensor) -> CodeStatistics:
-    """Spread and active dimensions of codes [N, d].
+def code_statistics(means: Tensor, logvar: Tensor | None = None) -> CodeStatistics:
+    """Spread and active dimensions of codes [N, d]; without logvar they are deterministic.
 
     >>> round(code_statistics(torch.tensor([[0.0, 0.0], [4.0, 0.0]])).spread, 3)  # √((4 + 0) / 2)
     1.414
     """
-    variances = codes.double().var(0, unbiased=False)
-    spread, active = float(variances.mean().sqrt()), int((variances > ACTIVE_VARIANCE).sum())
+    variances = means.double().var(0, unbiased=False)
+    noise = torch.zeros_like(variances) if logvar is None else logvar.double().exp().mean(0)
+    spread, aggregate = (float(v.mean().sqrt()) for v in (variances, variances + noise))
+    active = int((variances > ACTIVE_VARIANCE).sum())
     deviations = variances.sqrt().float()
-    return CodeStatistics(spread, active, deviations, deviations.square() > ACTIVE_VARIANCE)
+    is_active = deviations.square() > ACTIVE_VARIANCE
+    return CodeStatistics(spread, aggregate, active, deviations, is_active)
+
+
+def whitening(means: Tensor, logvar: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean [d] and root A [d, k], A·Aᵀ = Σ, of the aggregate posterior of means [N, d].
+
+    In coordinates u of the code m + A·u the aggregate posterior has unit covariance, however the
+    code is parametrized. Directions with less than 1e-4 of the largest variance are left out.
+
+    >>> _, root = whitening(torch.tensor([[0.0, 0.0], [4.0, 0.0]]))
+    >>> root
+    tensor([[2.],
+            [0.]])
+    """
+    center = means.double().mean(0)
+    covariance = (means.double() - center).T @ (means.double() - center) / len(means)
+    if logvar is not None:
+        covariance = covariance + logvar.double().exp().mean(0).diag()
+    values, vectors = torch.linalg.eigh(covariance)
+    kept = values > 1e-4 * values[-1]
+    vectors = vectors[:, kept]
+    # (the sign of an eigenvector is arbitrary: its largest entry is made positive)
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    root = vectors * largest.sign() * values[kept].sqrt()
+    return center.to(means), root.to(means)
 
 
 def log_density(points: Tensor, means: Tensor, *, logvar: Tensor | None = None) -> Tensor:

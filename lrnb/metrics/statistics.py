@@ -13,7 +13,7 @@ from lrnb._validation import check_name
 # the columns that name a model in a table, beside its seed
 MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
 # those that name a row of it
-ROW = ["norm", "scale", "kind", "metric", "check", "setting", "eps"]
+ROW = ["norm", "attack", "scale", "kind", "metric", "check", "setting", "eps"]
 # with fewer an interval over seeds is too wide to decide anything
 MIN_SEEDS = 3
 
@@ -116,23 +116,6 @@ def paired(table: pd.DataFrame, value: str, *, baseline: str) -> pd.DataFrame:
     return joined.assign(difference=joined[value] - joined["_baseline"]).drop(columns="_baseline")
 
 
-def bootstrap_difference(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Mean of first − second, [S, N] by seed and sample, with a 95% bootstrap interval.
-
-    Percentiles of 2000 draws of seeds and of samples. With three seeds they are too narrow (95%
-    covers about 80%): read them beside `interval`, which accounts for few seeds, not for samples.
-    """
-    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
-    if difference.ndim != 2 or difference.size == 0:
-        raise ValueError(f"first must have shape [seeds, samples], got {difference.shape}")
-    rng, (s, n) = np.random.default_rng(0), difference.shape
-    drawn_seeds = rng.multinomial(s, np.full(s, 1 / s), size=2000) / s  # [draws, S]
-    drawn_samples = rng.multinomial(n, np.full(n, 1 / n), size=2000) / n
-    means = np.einsum("ds,sn,dn->d", drawn_seeds, difference, drawn_samples)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(difference.mean()), float(low), float(high)
-
-
 def correlation_over_seeds(table: pd.DataFrame, x: str, y: str, *, by: list[str]) -> pd.DataFrame:
     """Spearman's ρ of two columns over the models of a seed, by group, averaged over seeds.
 
@@ -151,23 +134,30 @@ def correlation_over_seeds(table: pd.DataFrame, x: str, y: str, *, by: list[str]
     return _each_group(table, by, summary)
 
 
-def correlation_over_kinds(table: pd.DataFrame, x: str, y: str, *, by: list[str]) -> pd.DataFrame:
+def correlation_over_kinds(
+    table: pd.DataFrame, x: str, y: str, *, by: list[str], fixed: str | None = None
+) -> pd.DataFrame:
     """Spearman's ρ of two columns over kinds of model, by group, with an interval for other kinds.
 
     A kind (the columns of `MODEL`) counts once, with the means of its seeds, as these are not
     independent models. The interval is Fisher's, with the variance (1 + ρ²/2) / (n − 3) for n kinds
     (Bonett & Wright 2000); a perfect order counts as half a swap less, or it would have no width.
+    With a column held ``fixed`` it is the partial correlation, which costs a degree of freedom.
     Columns as of `correlation_over_seeds`, but models are kinds.
     """
 
     def summary(part: pd.DataFrame) -> dict[str, float]:
         known = part.dropna(subset=[x, y])
-        kinds = known.groupby([c for c in MODEL if c in table], dropna=False)[[x, y]].mean()
-        n, rho, low, high = len(kinds), spearman(kinds), math.nan, math.nan
-        if not math.isnan(rho):
+        columns = [x, y, *([fixed] if fixed else [])]
+        kinds = known.groupby([c for c in MODEL if c in table], dropna=False)[columns].mean()
+        n, rho, low, high = len(kinds), spearman(kinds[[x, y]]), math.nan, math.nan
+        if fixed:
+            rho = partial_spearman(kinds[x], kinds[y], fixed=kinds[fixed])
+        left = n - 3 - bool(fixed)
+        if not math.isnan(rho) and left > 0:
             most = 1 - 6 / (n * (n**2 - 1))  # half way to the largest ρ below 1
             z = math.atanh(min(max(rho, -most), most))
-            half = float(special.ndtri(0.975)) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+            half = float(special.ndtri(0.975)) * math.sqrt((1 + rho**2 / 2) / left)
             low, high = min(math.tanh(z - half), rho), max(math.tanh(z + half), rho)
         seeds = known["seed"].nunique()
         return {"rho": rho, "low": low, "high": high, "seeds": seeds, "models": n}
@@ -187,3 +177,10 @@ def spearman(pairs: pd.DataFrame) -> float:
     if len(pairs) < 4 or pairs.nunique().min() < 2:
         return math.nan
     return float(pairs.iloc[:, 0].corr(pairs.iloc[:, 1], "spearman"))
+
+
+def partial_spearman(x: pd.Series, y: pd.Series, *, fixed: pd.Series) -> float:
+    """Spearman's ρ of x and y with a third column held fixed, from the pairwise ones."""
+    xy, xz, yz = (a.corr(b, "spearman") for a, b in ((x, y), (x, fixed), (y, fixed)))
+    left = (1 - xz**2) * (1 - yz**2)
+    return float((xy - xz * yz) / math.sqrt(left)) if left > 0 else math.nan

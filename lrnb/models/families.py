@@ -20,6 +20,7 @@ class Batch:
     posterior: Posterior
     n_data: int  # size of the training set
     generator: torch.Generator | None = None  # of samples of the prior
+    outputs: Tensor | None = None  # [B, …], what the codes are decoded to
 
     def prior(self) -> Tensor:
         """As many samples of N(0, I) as there are codes."""
@@ -79,6 +80,22 @@ def swt_penalty(batch: Batch, beta: float) -> Tensor:
     return beta * 100.0 * losses.sliced_wasserstein(codes, prior, directions)
 
 
+def norm_penalty(batch: Batch, beta: float) -> Tensor:
+    """β·½‖z‖²: what is left of the KL of a VAE whose variance is fixed (Ghosh et al. 2020)."""
+    return beta * 0.5 * batch.codes.square().sum(1).mean()
+
+
+def gradient_penalty(batch: Batch, beta: float) -> Tensor:
+    """β·(½‖z‖² + 0.1·‖∂D/∂z‖²), the RAE with gradient penalty (Ghosh et al. 2020).
+
+    E‖Jᵀu‖² over u ~ N(0, I) is the squared norm of the Jacobian J; one u a code is drawn.
+    """
+    assert batch.outputs is not None
+    u = torch.empty_like(batch.outputs).normal_(generator=batch.generator)
+    (pulled,) = torch.autograd.grad((batch.outputs * u).sum(), batch.codes, create_graph=True)
+    return norm_penalty(batch, beta) + beta * 0.1 * pulled.square().sum(1).mean()
+
+
 _families = (
     Family("ae", "AE", 0, False, no_penalty),
     Family("vae", "VAE", 1, True, kl_penalty, swept_label="β-VAE"),
@@ -86,6 +103,8 @@ _families = (
     Family("dae_kl", "DAE-KL", 9, False, moment_penalty),
     Family("dae_mmd", "DAE-MMD", 4, False, mmd_penalty),
     Family("dae_swt", "DAE-SWT", 7, False, swt_penalty),
+    Family("rae", "DAE-½‖z‖²", 5, False, norm_penalty),
+    Family("rae_gp", "RAE-GP", 6, False, gradient_penalty),
     Family("vae_adv", "VAE, adversarial", 3, True, kl_penalty, adversarial=True),
 )
 FAMILIES = Registry("family", {family.name: family for family in _families})

@@ -15,7 +15,7 @@ class Profile:
     seeds: tuple[int, ...]
     n_train: int | None  # training images; None for all
     n_test: int  # test images for the clean scores
-    epochs: int
+    epochs: int  # at least; more where a set is so small that they make fewer than min_steps
     batch_size: int
     learning_rate: float
     width: int  # channels of the first layer
@@ -23,6 +23,7 @@ class Profile:
     eps_count: int  # ε on the grid
     steps: int  # of the attack, as the restarts
     restarts: int
+    min_steps: int = 0
     adv_steps: int = 5  # of the attack within adversarial training
     decides: bool = True  # whether it is large enough for verdicts
 
@@ -35,6 +36,7 @@ class Profile:
         counts = ("n_test", "epochs", "width", "n_attack", "eps_count", "steps", "restarts")
         for name in (*counts, "adv_steps"):
             check_integer(name, getattr(self, name), 1)
+        check_integer("min_steps", self.min_steps, 0)
         check_integer("batch_size", self.batch_size, 3)
         check_integer("n_train", 3 if self.n_train is None else self.n_train, 3)
 
@@ -55,6 +57,11 @@ PROFILES = {
         _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=5000, n_test=1000,
         epochs=10, batch_size=32, learning_rate=2e-3, width=16, n_attack=64, steps=12, restarts=8,
         decides=True,
+    ),
+    "full": Profile(
+        "full", _REAL, (0, 1, 2, 3, 4), n_train=None, n_test=1000, epochs=10, min_steps=3000,
+        batch_size=128, learning_rate=2e-3, width=16, n_attack=128, eps_count=8, steps=12,
+        restarts=8,
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,

@@ -146,7 +146,7 @@ def batch_losses(
     else:
         outputs = model.decode(codes)
     error = losses.reconstruction(images, outputs).mean()
-    penalty = family.penalty(Batch(codes, posterior, n_data, generator), settings.beta)
+    penalty = family.penalty(Batch(codes, posterior, n_data, generator, outputs), settings.beta)
     parts = {"loss": error + penalty, "reconstruction": error, "regulariser": penalty}
     if family.adversarial and settings.adv_form == "trades":
         parts["adversarial"] = losses.reconstruction(outputs, attacked).mean()

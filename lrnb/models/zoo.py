@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from lrnb.models.training import ADVERSARIAL_FORMS, History, TrainingSettings, t
 _VALIDATION_IMAGES = 256
 _ALL_IMAGES = 60_000  # about as many as a data set has
 # (each file is looked at once for each folder of data)
-_fingerprint = functools.cache(lambda dataset, root: fingerprint(dataset))
+data_fingerprint = functools.cache(lambda dataset, root: fingerprint(dataset))
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     """What a model is made from, as JSON values: its address in the store."""
     profile, family = get_profile(profile), FAMILIES[recipe.family]
     names = ["dataset", "family", "beta", "seed"]
-    sizes = ["n_train", "epochs", "batch_size", "learning_rate", "width"]
+    sizes = ["n_train", "epochs", "min_steps", "batch_size", "learning_rate", "width"]
     entries = [family, DATASETS[recipe.dataset]]
     if family.adversarial:
         names += ["adv_eps", "adv_form", "adv_weight"]
@@ -133,7 +133,7 @@ def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     return {
         "recipe": {name: getattr(recipe, name) for name in names},
         "size": size | {"latent": latent_size(recipe)},
-        "data": _fingerprint(recipe.dataset, data_root()),
+        "data": data_fingerprint(recipe.dataset, data_root()),
         "code": [code_hash(part) for part in (_train, new_model, *entries)],
     }
 
@@ -145,7 +145,10 @@ def load_images(dataset: str, split: str, n: int | None) -> ImageSet:
 
 
 def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
-    """The untrained model of a recipe: torch's usual initial weights, from the recipe's seed."""
+    """The untrained model of a recipe: torch's usual initial weights, from the recipe's seed.
+
+    Those of the decoder, which are drawn first, are the same for all families.
+    """
     with torch.random.fork_rng():
         model = Autoencoder(
             image_shape=DATASETS[recipe.dataset].image_shape,
@@ -155,7 +158,7 @@ def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
         )
     # (from a generator of its own: torch's global one is shared by the threads of a process)
     generator = torch.Generator().manual_seed(recipe.seed)
-    for layer in model.modules():
+    for layer in (*model.decoder, *model.encoder):
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
             weight = torch.empty(layer.weight.shape)
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
@@ -191,6 +194,9 @@ def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Pat
     both = asdict(profile) | asdict(recipe)
     settings = TrainingSettings(**{f.name: both[f.name] for f in fields(TrainingSettings)})
     images = load_images(recipe.dataset, "train", profile.n_train).images
+    of_epoch = max(1, len(images) // profile.batch_size)
+    epochs = max(profile.epochs, math.ceil(profile.min_steps / of_epoch))
+    settings = replace(settings, epochs=epochs)
     validation = load_images(recipe.dataset, "test", _VALIDATION_IMAGES).images
     deterministic = torch.backends.cudnn.deterministic
     torch.backends.cudnn.deterministic = True

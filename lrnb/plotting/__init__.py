@@ -9,7 +9,7 @@ from lrnb.plotting.curves import (
 )  # fmt: skip
 from lrnb.plotting.images import Page, epsilon_sliders, image_grids, side_by_side
 from lrnb.plotting.points import (
-    costs, differences, dimension_differences, embeddings, rank_correlations,
+    costs, differences, dimension_differences, embeddings, frontier, rank_correlations,
     robustness_and_diversity, steepness_scatter, tradeoff_paths,
 )  # fmt: skip
 from lrnb.plotting.specification import forest, specification_curve
@@ -18,7 +18,7 @@ from lrnb.plotting.style import label, labels, use_style
 __all__ = [
     "LABELS", "Page", "code_deviations", "costs", "damage_curves", "differences",
     "dimension_differences", "distance_curves", "effort_curves", "embeddings", "epsilon_sliders",
-    "family_curves", "forest", "image_grids", "label", "loss_curves", "minimum_norms",
+    "family_curves", "forest", "frontier", "image_grids", "label", "loss_curves", "minimum_norms",
     "path_curves", "rank_correlations", "reference_curves", "robustness_and_diversity",
     "side_by_side", "specification_curve", "spectra", "steepness_scatter", "sweep_curves", "tradeoff_paths",
     "training_curves", "use_style",

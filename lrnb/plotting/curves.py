@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from lrnb.metrics.images import METRICS
+from lrnb.metrics.images import DAMAGES
 from lrnb.metrics.statistics import over_seeds
 from lrnb.plotting import style
 from lrnb.plotting.style import ATTACK, END, GRAY, SCALES, draw_line, draw_lines, facets, looks
@@ -19,7 +19,7 @@ def damage_curves(table: pd.DataFrame) -> Figure:
     """Draw damage over ε under attack and noise (`untargeted.table` of one family and scale)."""
     targeted = "floor" in table
     prefix = "distance to target:\n" if targeted else ""
-    rows = {name: prefix + METRICS[name].label for name in METRICS.ordered(table["metric"])}
+    rows = {name: prefix + DAMAGES[name] for name in DAMAGES.ordered(table["metric"])}
     for ax, _, here in facets(table, rows, height=2.3, by="metric", xlabel=style.eps_unit(table)):
         draw_lines(ax, here, "damage", "kind", origin=not targeted)
         if targeted and here["floor"].notna().any():
@@ -44,7 +44,7 @@ def distance_curves(table: pd.DataFrame) -> Figure:
 def family_curves(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
     """Draw damage over ε under attack, a row a scale of ε (`untargeted.table`, one norm)."""
     attacked = table[(table["kind"] == "attack") & (table["metric"] == metric)]
-    rows = dict.fromkeys(SCALES.ordered(table["scale"]), METRICS[metric].label)
+    rows = dict.fromkeys(SCALES.ordered(table["scale"]), DAMAGES[metric])
     for ax, _, here in facets(attacked, rows, height=2.9, by="scale", sharex=False):
         draw_lines(ax, here, "damage", origin=True)
         ax.set(ylim=(0, None), xlabel=style.eps_unit(here))
@@ -62,7 +62,7 @@ def training_curves(table: pd.DataFrame, values: Mapping[str, str]) -> Figure:
 
 def sweep_curves(table: pd.DataFrame) -> Figure:
     """Draw scores over β (`beta_sweep.table`); dotted: of a Gaussian of the same covariance."""
-    rows = {f"aaddc_{scale}": f"AADDC,\n{name}" for scale, name in SCALES.items()}
+    rows = {f"aaddc_{scale}": f"AADDC,\n{SCALES[scale]}" for scale in ("raw", "aggregate")}
     rows |= {"active": "active\ndimensions", "total_correlation": "total\ncorrelation (nats)"}
     betas = sorted(table["beta"].unique())
     for ax, value, here in facets(table, rows, height=1.9, xlabel="β"):

@@ -17,7 +17,7 @@ from lrnb.plotting import style
 from lrnb.plotting.style import ATTACK, GRAY, NOISE, PALETTE, SCALES, facets, looks
 
 _QUANTITIES = Registry("x", {
-    "beta": "β", "aaddc_raw": "AADDC, raw", "aaddc_spread": "AADDC, spread", "mig": "MIG",
+    "beta": "β", "aaddc_raw": "AADDC, raw", "aaddc_aggregate": "AADDC, q(z)", "mig": "MIG",
     "squared_error": "squared error", "active": "active dimensions",
 })  # fmt: skip
 # of a family's labels: their offset from the point, and the side that is nearest to it
@@ -47,23 +47,39 @@ def robustness_and_diversity(table: pd.DataFrame, *, x: str, y: str) -> Figure:
     return plt.gcf()
 
 
-def differences(table: pd.DataFrame, *, metric: str = "ssim") -> Figure:
-    """Draw AADDC of each family minus the baseline's, a row a norm (`families.comparison_table`).
+def frontier(table: pd.DataFrame, *, x: str, y: str) -> Figure:
+    """Draw robustness over clean error, a dot a model (`families.frontier_table`).
 
-    Thin: 95% intervals by Student's t over seeds; thick: by bootstrap over seeds and images.
+    The line joins the means over seeds of the VAE along its β.
     """
-    chosen = table[table["metric"] == metric]
-    families = FAMILIES.ordered(chosen["family"])
-    rows, height = dict.fromkeys(BALLS.ordered(chosen["norm"]), ""), 1 + 0.34 * len(families)
+    for ax, _, here in facets(table, "AADDC", height=3.4, xlabel="squared error per image"):
+        for name, look, models in looks(here):
+            swept = models.groupby("beta")[[x, y]].mean().sort_index()
+            if len(swept) > 1:
+                ax.plot(swept[x], swept[y], color=look["color"], lw=1.2)
+                for beta, at in swept.iterrows():
+                    ax.annotate(f"β = {beta:g}", tuple(at), (4, 4), textcoords="offset points",
+                                fontsize=7, color=look["color"])  # fmt: skip
+            marker = "o" if FAMILIES[name].stochastic else "s"
+            ax.plot(models[x], models[y], marker, ms=5, mec="white", **look)
+        style.cut(ax, highest=1)
+    return plt.gcf()
+
+
+def differences(table: pd.DataFrame) -> Figure:
+    """Draw AADDC of each family minus the VAE's, a row a norm, with 95% intervals over seeds.
+
+    The rows are `lrnb.metrics.statistics.over_seeds` of `lrnb.metrics.statistics.paired`.
+    """
+    families = FAMILIES.ordered(table["family"])
+    rows, height = dict.fromkeys(BALLS.ordered(table["norm"]), ""), 1 + 0.5 * len(families)
     xlabel = "AADDC minus the VAE's"
-    for ax, norm, here in facets(chosen, rows, height=height, by="norm", xlabel=xlabel):
+    for ax, norm, here in facets(table, rows, height=height, by="norm", xlabel=xlabel):
         ax.axvline(0, color=GRAY, lw=1, ls="--")
-        for scale, look, part in looks(here, "scale"):
-            marker, shift = ("o", -0.15) if scale == "raw" else ("s", 0.15)
-            part, y = part.set_index("family").loc[families], np.arange(len(families)) + shift
-            ax.hlines(y, part["low"], part["high"], color=look["color"], lw=1)
-            ax.hlines(y, part["boot_low"], part["boot_high"], color=look["color"], lw=3.5)
-            ax.plot(part["difference"], y, marker, mec="white", ms=6, **look)
+        for k, (_, look, part) in enumerate(looks(here, "scale")):
+            part, y = part.set_index("family").loc[families], np.arange(len(families))
+            ax.hlines(y + 0.18 * (k - 1.5), part["low"], part["high"], color=look["color"], lw=1.5)
+            ax.plot(part["mean"], y + 0.18 * (k - 1.5), "o", mec="white", ms=5, **look)
         style.name_rows(ax, [FAMILIES[family].label for family in families])
         style.note(ax, BALLS[norm].label)
     return plt.gcf()
@@ -88,7 +104,7 @@ def rank_correlations(table: pd.DataFrame) -> Figure:
 
 def tradeoff_paths(table: pd.DataFrame) -> Figure:
     """Draw AADDC over reconstruction error along β (`beta_sweep.table`); areas grow with MIG."""
-    rows = {f"aaddc_{scale}": f"AADDC, {name}" for scale, name in SCALES.items()}
+    rows = {f"aaddc_{scale}": f"AADDC, {SCALES[scale]}" for scale in ("raw", "aggregate")}
     most = over_seeds(table, "mig")["mean"].max() or 1
     for ax, value, here in facets(table, rows, height=3.1, xlabel="squared error per image"):
         mig = over_seeds(here, "mig").set_index(["family", "beta"])["mean"]

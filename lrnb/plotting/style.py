@@ -14,18 +14,21 @@ from matplotlib.figure import Figure
 from lrnb._validation import Registry
 from lrnb.attacks.balls import BALLS
 from lrnb.data import DATASETS
-from lrnb.metrics.images import METRICS
+from lrnb.metrics.images import DAMAGES
 from lrnb.metrics.statistics import over_seeds
 from lrnb.models.families import FAMILIES
 from lrnb.models.training import ADVERSARIAL_FORMS
 
 PALETTE = sns.color_palette("colorblind")
 ATTACK, NOISE, GRAY = PALETTE[3], PALETTE[0], "0.55"
-SCALES = Registry("scale", {"raw": "raw ε", "spread": "ε per spread"})
+SCALES = Registry("scale", {
+    "raw": "raw ε", "spread": "ε per spread of μ", "aggregate": "ε per spread of q(z)",
+    "whitened": "whitened ε",
+})  # fmt: skip
 _COLORS: dict[str, Registry[Any]] = {
     "family": FAMILIES, "dataset": DATASETS,
     "kind": Registry("kind", {"attack": ATTACK, "noise": NOISE}),
-    "scale": Registry("scale", {"raw": ATTACK, "spread": NOISE}),
+    "scale": Registry("scale", dict(zip(SCALES, (ATTACK, PALETTE[1], NOISE, PALETTE[2]), strict=True))),
     "adv_form": Registry("adv_form", dict(zip(ADVERSARIAL_FORMS, PALETTE[2::2], strict=False))),
 }  # fmt: skip
 END = "_end "  # before a line's label: it stands at the line's right end, not in the legend
@@ -33,8 +36,11 @@ END = "_end "  # before a line's label: it stands at the line's right end, not i
 
 def labels() -> Registry[str]:
     """Return the labels of everything that tables name, those added to a registry included."""
-    named = {x: known[x].label for known in (DATASETS, FAMILIES, BALLS, METRICS) for x in known}
-    scores = {"ssim": "SSIM", "mse": "squared error"}  # shorter than those of the distances
+    named = {x: known[x].label for known in (DATASETS, FAMILIES, BALLS) for x in known}
+    scores = DAMAGES | {
+        "ssim": "SSIM",
+        "mse": "squared error",
+    }  # shorter than those of the distances
     return Registry("name", named | scores | SCALES | ADVERSARIAL_FORMS)
 
 
@@ -182,9 +188,8 @@ def note(ax: Axes, text: str, x: float = 0.97, y: float = 0.05, ha: str = "right
 
 def eps_unit(table: pd.DataFrame) -> str:
     """Return the label of an axis of ε: its norm, and in units of what."""
-    (norm,) = set(table["norm"])
-    scale = "units of the code's spread" if "spread" in set(table.get("scale", ())) else "raw"
-    return f"ε ({BALLS[norm].label}, {scale})"
+    (norm,), (scale,) = set(table["norm"]), set(table.get("scale", ["raw"]))
+    return f"{SCALES[scale]} ({BALLS[norm].label})"
 
 
 def cut(ax: Axes, *, highest: float = math.inf) -> None:

@@ -16,13 +16,13 @@ from lrnb.models import Profile, Recipe, get_model, get_profile, latent_size
 from lrnb.models import recipes as recipes_of
 from lrnb.models.training import ADVERSARIAL_FORMS
 from lrnb.studies import clean, untargeted
-from lrnb.studies.families import COMPARED
+from lrnb.studies.families import COMPARED, frontier_table
 from lrnb.studies.tables import Rows, Table, identity, training_posterior
 
 CHAPTER = "06_adversarial_training"
 # radii of the attack in training, as shares of the largest ε of the test
 TRAINING_EPS = (0.25, 0.5, 1.0)
-_SAMPLES = 24
+_SAMPLES = 64
 
 
 def recipes(datasets: Sequence[str], seeds: Sequence[int]) -> list[Recipe]:
@@ -46,20 +46,23 @@ def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> li
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """Robustness, clean quality and diversity of each model, one row a recipe.
 
-    Columns: those of `lrnb.studies.clean.table`; aaddc_raw and aaddc_spread (of 1 − SSIM under the
-    untargeted L2 attack); diversity_prior_lpips, diversity_prior_mse (`lrnb.metrics.diversity` of
+    Columns: those of `lrnb.studies.clean.table`; aaddc_… (`lrnb.studies.untargeted.areas` in L2) and
+    aaddc_linf_… (in L∞); diversity_prior_lpips, diversity_prior_mse (`lrnb.metrics.diversity` of
     decodings of N(0, I)), diversity_fitted_lpips, diversity_fitted_mse (of decodings of the Gaussian
     with the mean and covariance of the model's own training codes).
     """
     recipes, model = list(recipes), [*MODEL, "seed"]
     compute(_works(recipes, get_profile(profile)), label="adversarial training")
-    areas = untargeted.summary_table(recipes, profile)
     samples = DIVERSITY.rows(recipes, profile)
-    return clean.table(recipes, profile).merge(areas, on=model).merge(samples, on=model)
+    found = frontier_table(recipes, profile).merge(samples, on=model)
+    areas = untargeted.areas(recipes, profile, norm="linf")
+    areas.columns = areas.columns.str.replace("aaddc_", "aaddc_linf_")
+    return found.merge(areas, on=model)
 
 
 def _works(recipes: Sequence[Recipe], profile: Profile) -> list[Work]:
     found = [*clean.CLEAN.works(recipes, profile), *untargeted.works(recipes, profile)]
+    found += untargeted.works(recipes, profile, norm="linf")
     return [*found, *DIVERSITY.works(recipes, profile)]
 
 

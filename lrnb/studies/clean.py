@@ -26,7 +26,7 @@ def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> li
 def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """One row a recipe.
 
-    Columns: those of the model; spread, active (`lrnb.metrics.density.code_statistics` of training
+    Columns: those of the model; spread, aggregate, active (`lrnb.metrics.density.code_statistics` of training
     codes); squared_error (per test image, summed over pixels), ssim (of reconstruction and image),
     kl (per image, NaN for a deterministic encoder).
     """
@@ -43,7 +43,8 @@ def _rows(recipe: Recipe, profile: Profile) -> Rows:
     error = torch.cat([losses.reconstruction(*pair) for pair in outputs]).mean()
     ssim = torch.cat([metrics.ssim(*pair) for pair in outputs]).mean()
     kl = math.nan if posterior.logvar is None else float(losses.kl(posterior).mean())
-    row = identity(recipe) | {"spread": codes.spread, "active": codes.active}
+    row = identity(recipe) | {"spread": codes.spread, "aggregate": codes.aggregate}
+    row["active"] = codes.active
     return [row | {"squared_error": float(error), "ssim": float(ssim), "kl": kl}]
 
 

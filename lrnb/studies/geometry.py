@@ -19,15 +19,17 @@ from lrnb import metrics
 from lrnb._work import Work
 from lrnb.attacks import noise, singular_values
 from lrnb.metrics.density import log_density
-from lrnb.metrics.statistics import MODEL
-from lrnb.models import Autoencoder, Profile, Recipe, eps_grid
+from lrnb.metrics.statistics import MODEL, partial_spearman
+from lrnb.models import Autoencoder, Profile, Recipe, encode, eps_grid, load_images
 from lrnb.models import recipes as recipes_of
+from lrnb.models.classifier import classifier_work, get_classifier
 from lrnb.studies import untargeted
 from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_posterior
 
 CHAPTER = "07_geometry"
 # training images whose posteriors form the aggregate
 AGGREGATED = 2000
+_NEAREST = 10_000
 # multiples of δ at which the path along it is evaluated
 SHARES = tuple(k / 4 for k in range(9))
 
@@ -50,7 +52,11 @@ def codes_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFra
     - log_density_clean, …_attack, …_noise: log q at the code, and at the largest ε under attack and
       under noise, in nats (`log_density` of at most `AGGREGATED` training images); kernel_…: the
       same by Scott's kernels about one sample of each posterior, a smoother estimate (for a
-      deterministic encoder both are one).
+      deterministic encoder both are one);
+    - whether the decoding there is still an image of the data, by three measures: confidence_… (the
+      largest probability that an independent classifier gives a label), nearest_… (mean squared
+      error per pixel to the nearest of at most 10,000 training images), again_… (‖E(D(z)) − z‖: how
+      far encoding the decoding again leads).
     """
     return _part("codes", recipes, profile)
 
@@ -104,22 +110,15 @@ def explanations(table: pd.DataFrame) -> pd.DataFrame:
             noisy, prefix = part[f"{density}_noise"], ours.removeprefix("density_")
             fall = clean - attack
             row[f"{ours}large"] = fall.corr(large, "spearman")
-            row[f"{ours}alone"] = _partial(fall, large, fixed=part["sigma"])
+            row[f"{ours}alone"] = partial_spearman(fall, large, fixed=part["sigma"])
             row[f"{prefix}extra_fall"] = (noisy - attack).mean()
             less = clean.to_numpy()[:, None] < attack.to_numpy()
             row[f"{prefix}percentile"] = float(less.mean())
             if density == "log_density":
-                row["steepness_alone"] = _partial(part["sigma"], large, fixed=fall)
+                row["steepness_alone"] = partial_spearman(part["sigma"], large, fixed=fall)
                 row |= {"fall_attack": fall.mean(), "fall_noise": (clean - noisy).mean()}
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _partial(x: pd.Series, y: pd.Series, *, fixed: pd.Series) -> float:
-    """Spearman's ρ of x and y with a third column held fixed, from the pairwise ones."""
-    xy, xz, yz = (a.corr(b, "spearman") for a, b in ((x, y), (x, fixed), (y, fixed)))
-    left = (1 - xz**2) * (1 - yz**2)
-    return (xy - xz * yz) / math.sqrt(left) if left > 0 else math.nan
 
 
 def _part(name: str, recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
@@ -152,6 +151,9 @@ def _geometry(recipe: Recipe, profile: Profile) -> Rows:
         columns[f"{name}_clean"] = density(codes)
         for kind, move in moves.items():
             columns[f"{name}_{kind}"] = density(codes + move)
+    of_data = _validity(recipe, profile, model)
+    for kind, place in (("clean", codes), *((kind, codes + move) for kind, move in moves.items())):
+        columns |= {f"{name}_{kind}": of_code for name, of_code in of_data(place).items()}
     values = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
     of_codes = values.rename_axis("sample").reset_index().to_dict("records")
     of_ranks = [{"rank": k, "sigma": s} for k, s in enumerate(sigma.mean(0).tolist(), start=1)]
@@ -180,6 +182,26 @@ def _path(
     return rows
 
 
+def _validity(
+    recipe: Recipe, profile: Profile, model: Autoencoder
+) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Of codes [N, d], how much their decodings are like images of the data, [N] each."""
+    classifier = get_classifier(recipe.dataset, profile)[0]
+    n = min(profile.n_train or _NEAREST, _NEAREST)
+    seen = load_images(recipe.dataset, "train", n).images.flatten(1).to(model.device)
+
+    @torch.no_grad()
+    def measures(codes: Tensor) -> dict[str, Tensor]:
+        images = model.decode(codes)
+        pixels = images.flatten(1)
+        nearest = torch.cdist(pixels, seen).amin(1).square() / pixels.shape[1]
+        again = (encode(model, images).mean - codes).norm(dim=1)
+        confidence = classifier(images).softmax(1).amax(1)
+        return {"confidence": confidence, "nearest": nearest, "again": again}
+
+    return measures
+
+
 def _densities(recipe: Recipe, profile: Profile) -> dict[str, Callable[[Tensor], Tensor]]:
     """log q by the posteriors of training images, and by kernels about one sample of each."""
     posterior = training_posterior(recipe, profile, AGGREGATED)
@@ -191,7 +213,8 @@ def _densities(recipe: Recipe, profile: Profile) -> dict[str, Callable[[Tensor],
 
 
 def _needs(recipe: Recipe, profile: Profile) -> Iterable[Work]:
-    return untargeted.SAMPLES.works([recipe], profile, norm="l2", scale="raw")
+    attacks = untargeted.SAMPLES.works([recipe], profile, norm="l2", attack="ours")
+    return [*attacks, classifier_work(recipe.dataset, profile)]
 
 
 GEOMETRY = Table("geometry", _geometry, needs=_needs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -159,15 +159,37 @@ def as_attack(found: Mapping[str, Tensor], problem: Problem, norm: str) -> Attac
     return Attack(eps, delta, images, problem.clean, loss, decodes, norm, method, problem)
 
 
-def attacked_images(dataset: str, profile: str | Profile) -> ImageSet:
-    """The test images whose codes are attacked."""
-    return load_images(dataset, "test", get_profile(profile).n_attack)
+def attacked_images(dataset: str, profile: str | Profile, seed: int = 0) -> ImageSet:
+    """The test images whose codes are attacked: each seed's own, while there are enough."""
+    n = get_profile(profile).n_attack
+    seen = load_images(dataset, "test", (seed + 1) * n)
+    rows = (torch.arange(n) + seed * n) % len(seen)
+    factors = None if seen.factors is None else seen.factors[rows]
+    return replace(seen, images=seen.images[rows], labels=seen.labels[rows], factors=factors)
+
+
+def target_of(labels: Tensor) -> Tensor:
+    """For each sample the next one, cyclically, with another label, [N] → [N].
+
+    Raises:
+        ValueError: all labels are equal.
+
+    >>> target_of(torch.tensor([0, 0, 1]))
+    tensor([2, 2, 0])
+    """
+    if len(labels.unique()) < 2:
+        raise ValueError(f"labels must take at least 2 values, got only {labels[:1].tolist()}")
+    n = len(labels)
+    ahead = (torch.arange(n)[:, None] + torch.arange(1, n)) % n  # [N, N − 1]
+    differs = labels[ahead] != labels[:, None]
+    return ahead[torch.arange(n), differs.int().argmax(1)]
 
 
 def attacked_codes(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor]:
-    """A recipe's model and its codes, posterior means [N, d], of the attacked images."""
+    """A recipe's model and its codes, posterior means [N, d], of the images of its seed."""
     model = get_model(recipe, profile)
-    return model, encode(model, attacked_images(recipe.dataset, profile).images).mean
+    images = attacked_images(recipe.dataset, profile, recipe.seed).images
+    return model, encode(model, images).mean
 
 
 def training_posterior(recipe: Recipe, profile: str | Profile, n: int = 10_000) -> Posterior:
@@ -178,4 +200,5 @@ def training_posterior(recipe: Recipe, profile: str | Profile, n: int = 10_000) 
 
 def training_statistics(recipe: Recipe, profile: str | Profile) -> CodeStatistics:
     """Spread and active dimensions of a model's training codes."""
-    return code_statistics(training_posterior(recipe, profile).mean)
+    posterior = training_posterior(recipe, profile)
+    return code_statistics(posterior.mean, posterior.logvar)

@@ -18,6 +18,7 @@ from lrnb.attacks.problem import Problem
 from lrnb.metrics.images import METRICS, distances
 from lrnb.models import Autoencoder, Profile, Recipe, eps_grid, get_profile, load_images
 from lrnb.models import recipes as recipes_of
+from lrnb.models.classifier import classifier_work, get_classifier, named
 from lrnb.studies.tables import (
     Rows,
     Table,
@@ -26,6 +27,7 @@ from lrnb.studies.tables import (
     attacked_images,
     identity,
     of_attack,
+    target_of,
 )
 from lrnb.studies.untargeted import averaged, noise_like
 
@@ -36,23 +38,6 @@ def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> li
     """What the chapter rests on."""
     vaes = recipes_of(datasets, ["vae"], seeds)
     return [*TARGETED.works(vaes, profile, norm="l2"), *STRAIGHT.works(vaes, profile)]
-
-
-def target_of(labels: Tensor) -> Tensor:
-    """For each sample the next one, cyclically, with another label, [N] → [N].
-
-    Raises:
-        ValueError: all labels are equal.
-
-    >>> target_of(torch.tensor([0, 0, 1]))
-    tensor([2, 2, 0])
-    """
-    if len(labels.unique()) < 2:
-        raise ValueError(f"labels must take at least 2 values, got only {labels[:1].tolist()}")
-    n = len(labels)
-    ahead = (torch.arange(n)[:, None] + torch.arange(1, n)) % n  # [N, N − 1]
-    differs = labels[ahead] != labels[:, None]
-    return ahead[torch.arange(n), differs.int().argmax(1)]
 
 
 def attack_model(
@@ -69,8 +54,11 @@ def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
 
     Columns: those of the model, norm, eps, metric, distance (of the attacked decoding to the target
     image, mean over samples), deviation, samples, start (distance of the clean reconstruction), floor
-    (of the target's own reconstruction), noise (under noise of the same norm), relative (median over
-    samples of `lrnb.metrics.relative_distance`), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
+    (of the target's own reconstruction), noise (under noise of the same norm), labelled (share of
+    the attacked decodings that an independent classifier gives the target's label) and
+    labelled_clean (of the clean ones), relative (median over
+    samples of `lrnb.metrics.relative_distance`), unrelated (the same for an image that was not the
+    target, of another label than the source), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
     auddc (mean over samples, the same for each ε), pairs (for which relative is defined; the others
     are left out of it and of auddc).
     """
@@ -90,7 +78,10 @@ def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
 
 def _pairs(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor, Tensor, Tensor]:
     """The model, the sources' codes, the target images and their indices."""
-    (model, codes), test = attacked_codes(recipe, profile), attacked_images(recipe.dataset, profile)
+    (model, codes), test = (
+        attacked_codes(recipe, profile),
+        attacked_images(recipe.dataset, profile, recipe.seed),
+    )
     partner = target_of(test.labels)
     return model, codes, test.images[partner].to(codes), partner
 
@@ -113,10 +104,21 @@ def _found(recipe: Recipe, profile: Profile, *, norm: str) -> dict[str, Tensor]:
 def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
     hit, partner = attack_model(recipe, profile, norm=norm)
     model, codes, target, _ = _pairs(recipe, profile)
+    test = attacked_images(recipe.dataset, profile, recipe.seed)
+    classifier, wanted = get_classifier(recipe.dataset, profile)[0], test.labels[partner]
+    other = partner.roll(len(partner) // 2)  # a target, but of another source
+    apart_from = (test.labels[other] != test.labels) & (other != partner)
+    not_target = test.images[other].to(codes)
     with torch.no_grad():
+        labelled = [
+            float((named(classifier, images).cpu() == wanted).float().mean())
+            for images in (hit.clean, *hit.images)
+        ]
         noisy = [distances(model.decode(codes + d), target) for d in noise_like(hit)]
     reached = [distances(images, target) for images in hit.images]
     start, floor = distances(hit.clean, target), distances(hit.clean[partner], target)
+    elsewhere = [distances(images, not_target) for images in (hit.clean, *hit.images)]
+    own = distances(hit.clean[other], not_target)
     apart = (codes - codes[partner]).flatten(1).norm(dim=1)
     distortion = hit.delta.flatten(2).norm(dim=2) / apart  # [E, N]
     rows = []
@@ -124,12 +126,16 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
         values = torch.stack([r[metric] for r in reached])
         relative = metrics.relative_distance(values, start[metric], floor[metric])
         area = _auddc(distortion, relative)
+        from_start, *others = (r[metric] for r in elsewhere)
+        unrelated = metrics.relative_distance(torch.stack(others), from_start, own[metric])
         for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
             row = identity(recipe) | {"norm": norm, "eps": eps, "metric": metric}
             row |= averaged(values[e], "distance")
             row |= {"start": float(start[metric].mean()), "floor": float(floor[metric].mean())}
             row |= {"noise": float(noisy[e][metric].mean())}
+            row |= {"labelled": labelled[e + 1], "labelled_clean": labelled[0]}
             row |= {"relative": float(relative[e].nanmedian())}
+            row |= {"unrelated": float(unrelated[e][apart_from.to(codes.device)].nanmedian())}
             row |= {"distortion": float(distortion[e].mean()), "auddc": area}
             rows.append(row | {"pairs": int(relative[e].isfinite().sum())})
     return rows
@@ -167,7 +173,7 @@ def _straight_rows(recipe: Recipe, profile: Profile) -> Rows:
 
 
 def _needs(recipe: Recipe, profile: Profile, *, norm: str) -> Iterable[Work]:
-    return FOUND.works([recipe], profile, norm=norm)
+    return [*FOUND.works([recipe], profile, norm=norm), classifier_work(recipe.dataset, profile)]
 
 
 FOUND = Table("targeted attack", _found)

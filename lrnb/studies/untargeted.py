@@ -1,100 +1,147 @@
-"""The untargeted attack: damage over ε, beside noise of the same norm."""
+"""The untargeted attack: damage over ε, beside noise of the same norm, in every unit of ε."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import product
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
+from scipy.integrate import trapezoid
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from lrnb import metrics
-from lrnb._progress import track
 from lrnb._validation import check_name
 from lrnb._work import Work, compute
-from lrnb.attacks import Attack, attack, noise
+from lrnb.attacks import Attack, noise
+from lrnb.attacks.pgd import attack as find
 from lrnb.attacks.problem import Problem
-from lrnb.metrics.images import METRICS, distances
+from lrnb.metrics.density import UNITS, whitening
+from lrnb.metrics.images import DAMAGES, distances
 from lrnb.metrics.statistics import MODEL
-from lrnb.models import Profile, Recipe, eps_grid, get_profile
+from lrnb.models import Autoencoder, Profile, Recipe, encode, eps_grid, get_profile
+from lrnb.models.classifier import classifier_work, get_classifier, named
+from lrnb.models.zoo import model_work
 from lrnb.studies.tables import (
     Table,
     as_attack,
     attacked_codes,
+    attacked_images,
     identity,
     of_attack,
+    target_of,
+    training_posterior,
     training_statistics,
 )
 
-SCALES = ("raw", "spread")
+SCALES = tuple(UNITS)
 KINDS = ("attack", "noise")
+# how δ is looked for: by this book's attack on the squared error; by that on 1 − SSIM itself; by
+# projected gradient steps of fixed length from one random start, as is customary
+ATTACKS = ("ours", "ssim", "pgd")
+_PGD_STEPS = 40
+_STRETCH = 1.4  # from one radius to the next, beyond the grid of ε
 
 
-def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
+def table(
+    recipes: Iterable[Recipe],
+    profile: str | Profile,
+    *,
+    norm: str = "l2",
+    attack: str = "ours",
+    scales: Sequence[str] = SCALES,
+) -> pd.DataFrame:
     """Damage over ε under the untargeted attack and under noise of the same norm.
 
-    The damage is that of D(z + δ) against the clean reconstruction D(z). An ε of the "spread" scale
-    is in units of the code's own spread s: the radius of the ball is ε·s.
+    The damage is that of D(z + δ) against the clean reconstruction D(z). The ball's radius is ε
+    times the unit of the scale (`lrnb.metrics.density.UNITS`): 1, the spread s_μ of the means, the
+    spread s_q of the aggregate posterior. In whitened units the ball lies in coordinates u of the
+    code m + A·u (`lrnb.metrics.density.whitening`); there is one for the attack "ours" in L2 only,
+    since an L∞ ball depends on the axes chosen.
 
-    Columns: those of the model, norm, scale, eps, radius, kind ("attack" or "noise"), metric (a name
-    in `lrnb.metrics.images.METRICS`), damage (mean over samples), deviation (standard deviation),
-    samples. LPIPS is NaN where its weights are not on the machine.
+    Columns: those of the model, norm, attack (a name in `ATTACKS`), scale, eps, radius, kind
+    ("attack" or "noise"), metric (a name in `lrnb.metrics.images.DAMAGES`; a flip is a decoding
+    that an independent classifier names otherwise than the clean one), damage (mean over samples),
+    deviation (standard deviation), samples; and for comparison the mean damage own (by the
+    posterior's own noise; NaN for a deterministic encoder), between (between reconstructions of two
+    images of different labels) and clean (between image and reconstruction). LPIPS is NaN where its
+    weights are not on the machine.
     """
     profile, recipes = get_profile(profile), list(recipes)
-    compute(works(recipes, profile, norm=norm), label="untargeted attacks")
+    compute(works(recipes, profile, norm=norm, attack=attack), label="untargeted attacks")
     rows = []
-    for recipe, scale in product(recipes, SCALES):
-        found = samples(recipe, profile, norm=norm, scale=scale)
-        for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
-            at = identity(recipe) | {"norm": norm, "scale": scale, "eps": eps}
-            at["radius"] = float(found["radius"][e])
-            rows += [
-                at
-                | {"kind": kind, "metric": metric}
-                | averaged(found[f"{kind} {metric}"][e], "damage")
-                for kind in KINDS
-                for metric in METRICS
-            ]
+    for recipe, scale in product(recipes, scales):
+        if scale == "whitened" and (norm, attack) != ("l2", "ours"):
+            continue
+        found = samples(recipe, profile, norm=norm, scale=scale, attack=attack)
+        for metric in DAMAGES:
+            about = {n: float(found[f"{n} {metric}"].mean()) for n in ("own", "between", "clean")}
+            for (e, eps), kind in product(enumerate(eps_grid(recipe.dataset, profile)), KINDS):
+                at = identity(recipe) | {"norm": norm, "attack": attack, "scale": scale}
+                at |= {"eps": eps, "radius": float(found["radius"][e])}
+                at |= {"kind": kind, "metric": metric}
+                rows.append(at | averaged(found[f"{kind} {metric}"][e], "damage") | about)
     return pd.DataFrame(rows)
 
 
-def works(recipes: Iterable[Recipe], profile: Profile, *, norm: str = "l2") -> list[Work]:
-    """The attacks that `table` rests on: of each model at both scales."""
-    of_scales = (SAMPLES.works(recipes, profile, norm=norm, scale=scale) for scale in SCALES)
-    return [work for works in of_scales for work in works]
+def works(
+    recipes: Iterable[Recipe], profile: Profile, *, norm: str = "l2", attack: str = "ours"
+) -> list[Work]:
+    """The attacks that `table` rests on."""
+    recipes = list(recipes)
+    found = list(SAMPLES.works(recipes, profile, norm=norm, attack=attack))
+    if (norm, attack) == ("l2", "ours"):
+        found += SAMPLES.works(recipes, profile, norm=norm, attack="whitened")
+    return found
 
 
 def samples(
-    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
+    recipe: Recipe,
+    profile: str | Profile,
+    *,
+    norm: str = "l2",
+    scale: str = "raw",
+    attack: str = "ours",
 ) -> dict[str, Tensor]:
     """What the untargeted attack and noise of its norm do to each code, computed once.
 
+    One attack serves all scales but the whitened one: it is made at the raw ε and beyond, and
+    between its radii the damage of each code is interpolated (monotone cubic, Fritsch & Carlson).
+
     Returns:
-        "radius" [E], of the balls; "delta" [E, N, d], "loss" [E, N] and "decodes" of the attack;
-        and for each kind and metric, such as "attack ssim", the damage [E, N]. On the CPU.
+        "radius" [E], of the balls; for the raw and whitened scales "delta" [E, N, d], "loss" [E, N]
+        and "decodes" of the attack; and for each kind and metric, such as "attack ssim", the damage
+        [E, N]; "own ssim" and so on [N] are as of `table`. On the CPU.
     """
     check_name("scale", scale, SCALES)
-    return SAMPLES.tensors(recipe, profile, norm=norm, scale=scale)
+    way = "whitened" if scale == "whitened" else check_name("attack", attack, ATTACKS)
+    found = SAMPLES.tensors(recipe, profile, norm=norm, attack=way)
+    eps = torch.tensor(eps_grid(recipe.dataset, profile))
+    of_radii = [name for name in found if len(found[name].shape) and name.split()[0] not in _ABOUT]
+    if scale in ("raw", "whitened"):
+        rows = [int((found["radius"] - e).abs().argmin()) for e in eps]
+        return found | {name: found[name][rows] for name in of_radii}
+    wanted = eps * found[f"unit {scale}"]
+    known = np.concatenate([[0.0], found["radius"].double().numpy()])
+    for name in of_radii:
+        if name.startswith(KINDS):
+            curve = np.concatenate([np.zeros((1, found[name].shape[1])), found[name].double()])
+            missing = np.isnan(curve).any()  # (LPIPS without its weights)
+            at = curve[1 : len(eps) + 1] if missing else PchipInterpolator(known, curve)(wanted)
+            found[name] = torch.from_numpy(at).float()
+    for name in ("delta", "loss"):  # (of other radii)
+        found.pop(name, None)
+    return found | {"radius": wanted}
 
 
-def attack_model(
-    recipe: Recipe, profile: str | Profile, *, norm: str = "l2", scale: str = "raw"
-) -> Attack:
-    """The untargeted attack on a recipe's model over the ε of its data set, computed once."""
+def attack_model(recipe: Recipe, profile: str | Profile, *, norm: str = "l2") -> Attack:
+    """The untargeted attack on a recipe's model over the raw ε of its data set, computed once."""
     model, codes = attacked_codes(recipe, profile)
-    found = samples(recipe, profile, norm=norm, scale=scale)
-    return as_attack(found, Problem(model.decode, codes), norm)
-
-
-def radii(recipe: Recipe, profile: str | Profile, scale: str) -> list[float]:
-    """The grid of ε in units of the code; of the "spread" scale, times the code's spread."""
-    eps = eps_grid(recipe.dataset, profile)
-    if check_name("scale", scale, SCALES) == "raw":
-        return eps
-    spread = training_statistics(recipe, profile).spread
-    return [e * spread for e in eps]
+    return as_attack(samples(recipe, profile, norm=norm), Problem(model.decode, codes), norm)
 
 
 def noise_like(hit: Attack) -> Tensor:
@@ -102,34 +149,43 @@ def noise_like(hit: Attack) -> Tensor:
     return noise(hit.delta.shape, hit.eps, norm=hit.norm, seed=0)
 
 
-def aaddc_table(damages: pd.DataFrame) -> pd.DataFrame:
-    """AADDC of each damage curve (`table`); larger means more robust.
+def summary(damages: pd.DataFrame) -> pd.DataFrame:
+    """Each damage curve of `table` in a few numbers.
 
-    Columns: those of the table without eps, radius, damage, deviation and samples; aaddc.
+    Columns: those of the table without eps, radius, damage and deviation; mean (over ε from 0), half
+    and end (at half and at the end of the range), aaddc (`lrnb.metrics.aaddc`, larger is more
+    robust).
     """
-    by = [*MODEL, "seed", "norm", "scale", "kind", "metric"]
+    by = [*MODEL, "seed", "norm", "attack", "scale", "kind", "metric"]
     by = [name for name in by if name in damages]
     rows = []
     for names, curve in damages.groupby(by, sort=False):
         curve = curve.sort_values("eps")
+        x, y = (np.array([0.0, *curve[name]]) for name in ("eps", "damage"))
+        area = float(trapezoid(y, x) / x[-1])
         eps, damage = (torch.tensor(curve[name].to_numpy()) for name in ("eps", "damage"))
         score = math.nan if damage.isnan().any() else metrics.aaddc(eps, damage)
-        rows.append(dict(zip(by, names, strict=True)) | {"aaddc": score})
+        row = dict(zip(by, names, strict=True))
+        row |= {"mean": area, "half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
+        kept = ("samples", *_ABOUT)
+        row |= {"aaddc": score} | {k: curve[k].iloc[0] for k in kept if k in curve}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def summary_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
-    """AADDC of 1 − SSIM under the untargeted L2 attack, one row a recipe.
+def areas(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
+    """AADDC of 1 − SSIM under the untargeted attack, one row a recipe.
 
-    Columns: those of the model, aaddc_raw, aaddc_spread.
+    Columns: those of the model; aaddc_raw, aaddc_spread, aaddc_aggregate and, in L2,
+    aaddc_whitened.
     """
     profile, recipes = get_profile(profile), list(recipes)
-    compute(works(recipes, profile), label="untargeted attacks")
+    compute(works(recipes, profile, norm=norm), label="untargeted attacks")
     rows = []
     for recipe in recipes:
         row, eps = identity(recipe), torch.tensor(eps_grid(recipe.dataset, profile))
-        for scale in SCALES:
-            damage = samples(recipe, profile, scale=scale)["attack ssim"].mean(1)
+        for scale in SCALES if norm == "l2" else SCALES[:-1]:
+            damage = samples(recipe, profile, norm=norm, scale=scale)["attack ssim"].mean(1)
             row[f"aaddc_{scale}"] = metrics.aaddc(eps, damage)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -141,25 +197,87 @@ def averaged(values: Tensor, name: str) -> dict[str, float | int]:
     return {name: float(values.mean()), "deviation": deviation, "samples": len(values)}
 
 
-def _samples(recipe: Recipe, profile: Profile, *, norm: str, scale: str) -> dict[str, Tensor]:
+_ABOUT = ("own", "between", "clean")
+
+
+def _radii(eps: list[float], units: Sequence[float]) -> list[float]:
+    """The raw ε, and smaller and larger radii as far as these units need them, but four halves."""
+    radii, last = [eps[0] / 2, *eps], eps[-1] * max(1.0, *units)
+    while radii[-1] < last:
+        radii.append(min(_STRETCH * radii[-1], last))
+    while radii[0] > eps[0] * max(min(units), 1 / 16):
+        radii.insert(0, radii[0] / 2)
+    return radii
+
+
+def _samples(recipe: Recipe, profile: Profile, *, norm: str, attack: str) -> dict[str, Tensor]:
     model, codes = attacked_codes(recipe, profile)
-    hit = attack(
-        model.decode,
-        codes,
-        eps=radii(recipe, profile, scale),
-        norm=norm,
-        steps=profile.steps,
-        restarts=profile.restarts,
-        progress=f"attacking {recipe}",
-    )
+    eps = eps_grid(recipe.dataset, profile)
+    about = training_statistics(recipe, profile)
+    units = {"spread": about.spread, "aggregate": about.aggregate}
+    found = {f"unit {scale}": torch.tensor(unit) for scale, unit in units.items()}
+    effort: dict[str, Any] = {"steps": profile.steps, "restarts": profile.restarts}
+    if attack == "pgd":
+        effort = {"steps": _PGD_STEPS, "restarts": 1, "method": "pgd"}
+    effort |= {"norm": norm, "progress": f"attacking {recipe}"}
+    if attack == "whitened":
+        posterior = training_posterior(recipe, profile)
+        center, root = whitening(posterior.mean, posterior.logvar)
+        points = (codes - center) @ torch.linalg.pinv(root).T
+        hit = find(lambda u: model.decode(center + u @ root.T), points, eps=eps, **effort)
+        codes = center + points @ root.T
+        delta, noisy = hit.delta @ root.T, noise_like(hit) @ root.T
+        found |= of_attack(hit) | {"delta": delta}
+    else:
+        objective = _unlike if attack == "ssim" else None
+        radii = _radii(eps, list(units.values()))
+        hit = find(model.decode, codes, eps=radii, objective=objective, **effort)
+        noisy = noise_like(hit)
+        found |= of_attack(hit)
+    classifier = get_classifier(recipe.dataset, profile)[0]
     with torch.no_grad():
-        noisy = torch.stack([model.decode(codes + d) for d in noise_like(hit)])
-    found = of_attack(hit)
-    for kind, outputs in zip(KINDS, (hit.images, noisy), strict=True):
-        damages = [distances(hit.clean, x) for x in track(outputs, f"damage by {kind}")]
-        for metric in METRICS:
+        by_noise = torch.stack([model.decode(codes + d) for d in noisy])
+    for kind, moved in zip(KINDS, (hit.images, by_noise), strict=True):
+        damages = [_damages(hit.clean, images, classifier) for images in moved]
+        for metric in DAMAGES:
             found[f"{kind} {metric}"] = torch.stack([d[metric] for d in damages])
+    found |= _compared(recipe, profile, model, hit.clean, classifier)
     return {name: values.cpu() for name, values in found.items()}
 
 
-SAMPLES = Table("untargeted", _samples, packages=("lpips", "torchmetrics"))
+def _unlike(outputs: Tensor, reference: Tensor) -> Tensor:
+    return 1 - metrics.ssim(outputs, reference)
+
+
+@torch.no_grad()
+def _damages(clean: Tensor, images: Tensor, classifier: torch.nn.Module) -> dict[str, Tensor]:
+    """Every distance of `lrnb.metrics.images.DAMAGES`, [N] each."""
+    flips = named(classifier, clean) != named(classifier, images)
+    return distances(clean, images) | {"flips": flips.float()}
+
+
+@torch.no_grad()
+def _compared(
+    recipe: Recipe, profile: Profile, model: Autoencoder, clean: Tensor, classifier: torch.nn.Module
+) -> dict[str, Tensor]:
+    """With what damage is compared: "own ssim" and so on, as of `table`."""
+    test = attacked_images(recipe.dataset, profile, recipe.seed)
+    posterior = encode(model, test.images)
+    found = {
+        "clean": _damages(clean, test.images.to(clean), classifier),
+        "between": _damages(clean, clean[target_of(test.labels)], classifier),
+        "own": {metric: torch.full((len(clean),), math.nan) for metric in DAMAGES},
+    }
+    if posterior.logvar is not None:
+        # (drawn on the CPU: the same on any device)
+        drawn = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
+        codes = posterior.mean + drawn.to(clean) * (0.5 * posterior.logvar).exp()
+        found["own"] = _damages(clean, model.decode(codes), classifier)
+    return {f"{n} {metric}": v for n, damages in found.items() for metric, v in damages.items()}
+
+
+def _needs(recipe: Recipe, profile: Profile, **settings: str) -> Iterable[Work]:
+    return [model_work(recipe, profile), classifier_work(recipe.dataset, profile)]
+
+
+SAMPLES = Table("untargeted", _samples, needs=_needs, packages=("lpips", "torchmetrics"))
