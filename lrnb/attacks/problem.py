@@ -14,7 +14,7 @@ Objective = Callable[[Tensor, Tensor], Tensor]
 # what an evaluation may store for its gradient on a CPU: larger blocks go back to the system each
 # time they are freed, and getting them anew halves the speed (measured)
 _CPU_BYTES = 16 * 2**20
-_GPU_BYTES = 2**30  # fills a GPU, and leaves room for other processes
+_GPU_BYTES = 2**29  # fills a GPU, and leaves room for other processes
 
 
 def squared_distance(outputs: Tensor, reference: Tensor) -> Tensor:
