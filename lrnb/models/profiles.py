@@ -53,10 +53,9 @@ PROFILES = {
         eps_count=4, steps=4, restarts=2,
     ),
     "quick": _QUICK,
-    "standard": replace(
-        _QUICK, name="standard", datasets=_REAL, seeds=(0, 1, 2), n_train=5000, n_test=1000,
-        epochs=10, batch_size=32, learning_rate=2e-3, width=16, n_attack=64, steps=12, restarts=8,
-        decides=True,
+    "standard": Profile(
+        "standard", _REAL, (0, 1, 2), n_train=5000, n_test=1000, epochs=10, batch_size=32,
+        learning_rate=2e-3, width=16, n_attack=64, eps_count=8, steps=12, restarts=8, adv_steps=2,
     ),
     "full": Profile(
         "full", _REAL, (0, 1, 2, 3, 4), n_train=None, n_test=1000, epochs=10, min_steps=3000,
