@@ -115,7 +115,9 @@ def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) 
     reset_peak()
     try:
         torch.set_num_threads(1)  # sums over several round differently
-        with threadpool_limits(1):
+        # (a GPU's short floats would show in tables; models are trained with them)
+        exact = torch.backends.cudnn.flags(deterministic=True, allow_tf32=kind == "models")
+        with threadpool_limits(1), exact, torch.enable_grad():  # (whatever the caller does)
             made = make()
     finally:
         torch.set_num_threads(threads)

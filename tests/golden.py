@@ -17,10 +17,14 @@ RELATIVE, ABSOLUTE = 0.05, 0.002
 # table → the columns that name a mean, the columns that are averaged
 MEANS = {
     "01_training": (["dataset", "family"], ["squared_error", "ssim", "spread"]),
-    "02_untargeted_attack": (["dataset", "norm", "scale", "kind", "metric"], ["damage"]),
+    "02_untargeted_attack": (
+        ["dataset", "norm", "attack", "scale", "kind", "metric"],
+        ["mean", "aaddc"],
+    ),
     "02_untargeted_attack-shift": (["dataset", "kind"], ["told_apart"]),
     "03_targeted_attack": (["dataset", "metric"], ["distance", "distortion"]),
-    "04_dae_comparison-aaddc": (["dataset", "family", "norm", "scale"], ["aaddc"]),
+    "04_dae_comparison": (["dataset", "family", "norm", "attack", "scale"], ["aaddc"]),
+    "04_dae_comparison-frontier": (["dataset", "family"], ["aaddc_whitened"]),
     "05_beta_tradeoff": (["dataset", "family"], ["aaddc_raw", "squared_error", "spread"]),
     "06_adversarial_training": (["dataset", "adv_form"], ["aaddc_raw", "diversity_prior_mse"]),
     "07_geometry-codes": (["dataset", "family"], ["sigma", "damage_large"]),

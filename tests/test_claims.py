@@ -42,7 +42,7 @@ def damages(effect):
         for kind, value in (("attack", 0.4 + effect[d] + JITTER[s]), ("noise", 0.4))
     ]
     table = pd.DataFrame(rows, columns=["dataset", "seed", *CURVE])
-    return {"02_untargeted_attack": table.assign(own=0.4, between=1.0, samples=64)}
+    return {"02_untargeted_attack": table.assign(own=0.4, between=1.0, clean=1.0, samples=64)}
 
 
 def targeted(effect):
@@ -52,7 +52,7 @@ def targeted(effect):
         for d in DATASETS for s in SEEDS for eps in EPS
     ]  # fmt: skip
     attacked = pd.DataFrame(rows, columns=["dataset", "seed", "metric", "eps", "relative"])
-    attacked = attacked.assign(unrelated=0.7, labelled=0.5, labelled_clean=0.1)
+    attacked = attacked.assign(steered=0.7 - attacked["relative"], labelled=0.5, labelled_clean=0.1)
     straight = attacked[["dataset", "seed", "eps"]].assign(relative=0.7, mean_image=0.7)
     return {"03_targeted_attack": attacked, "03_targeted_attack-straight": straight}
 
@@ -70,12 +70,12 @@ def compared(effect):
                     for metric in ("ssim", "lpips", "mse", "flips")
                 ]
                 betas = (0.5, 1.0, 2.0) if f == "vae" else (1.0,)
-                models += [(d, f, b, s, 10 * b, *[1 - value] * len(SCALES)) for b in betas]
+                models += [(d, f, b, s, 3, 10 * b, *[1 - value] * len(SCALES)) for b in betas]
     table = pd.DataFrame(rows, columns=["dataset", "family", "seed", *CURVE])
     areas = [f"aaddc_{scale}" for scale in SCALES]
-    columns = ["dataset", "family", "beta", "seed", "squared_error", *areas]
+    columns = ["dataset", "family", "beta", "seed", "active", "squared_error", *areas]
     return {
-        "04_dae_comparison": table.assign(between=1.0, samples=64),
+        "04_dae_comparison": table.assign(between=1.0, clean=1.0, samples=64),
         "04_dae_comparison-frontier": pd.DataFrame(models, columns=columns),
     }
 
@@ -130,7 +130,9 @@ def diverse(effect):
     table = swept(effect)["05_beta_tradeoff"].query("family == 'vae'")
     rank = np.log2(table["beta"])
     columns = {
-        f"diversity_{source}_{m}": rank for source in ("prior", "fitted") for m in ("lpips", "mse")
+        f"diversity_{source}_{m}": rank
+        for source in ("prior", "fitted")
+        for m in ("lpips", "mse", "vendi")
     }
     return {"06_adversarial_training": table.assign(**columns)}
 

@@ -16,6 +16,7 @@ from lrnb.attacks import BALLS
 from lrnb.metrics.density import UNITS
 from lrnb.metrics.images import DAMAGES
 from lrnb.metrics.statistics import correlation_over_kinds, spearman
+from lrnb.models.training import ADVERSARIAL_FORMS
 
 Tables = Mapping[str, pd.DataFrame]
 Effects = pd.DataFrame
@@ -25,6 +26,7 @@ MEAN, HALF, END = "mean over ε", "half of the range", "end of the range"
 ATTACKS = {"ours": "ours", "ssim": "ours, on SSIM", "pgd": "customary PGD, one start"}
 NOISE, OWN, NOTHING = "noise of its length", "the posterior's noise", "nothing"
 VAE, MATCHED = "the VAE", "a β-VAE of equal clean error"
+PER_ERROR = ", per clean error"
 PER_CLASS = ", per distance of classes"  # damage between reconstructions of different labels
 _POINTS = {"mean": MEAN, "half": HALF, "end": END}
 
@@ -32,9 +34,10 @@ _POINTS = {"mean": MEAN, "half": HALF, "end": END}
 def vulnerable(tables: Tables) -> Effects:
     """Damage by the attack, beyond noise of its length, the posterior's own noise, or nothing."""
     table = tables["02_untargeted_attack"].copy()
-    squared = table["metric"] == "mse"  # has no scale of its own
+    squared = table["metric"] == "mse"  # has no scale of its own: 1 is as far as another class
     for column in (*_POINTS, "own"):
-        table[column] = table[column].where(~squared, table[column] / table["between"])
+        relative = (table[column] / table["between"]).clip(upper=1)
+        table[column] = table[column].where(~squared, relative)
     long = _along(table, [*RUN, "norm", "attack", "scale", "metric", "kind", "own"])
     by = [name for name in long if name not in ("kind", "damage")]
     wide = long.pivot(index=by, columns="kind", values="damage").reset_index("own")
@@ -77,7 +80,7 @@ def steered(tables: Tables) -> Effects:
         here, other = (_at(table, share).set_index(RUN) for table in (attacked, straight))
         covered = 1 - here["relative"]
         parts = {
-            "an image that was not the target": covered - (1 - here["unrelated"]),
+            "images that were not the target": here["steered"],
             "the mean training image": covered - (1 - other["mean_image"]),
             "a straight step": covered - (1 - other["relative"]),
             NOTHING: covered,
@@ -114,7 +117,9 @@ def disentangled(tables: Tables) -> Effects:
     rows = []
     for family, sweep in (("tcvae", "β-TCVAE"), ("vae", "β-VAE")):
         swept = table[table["family"] == family]
-        for models, kept in (("all", swept), ("not collapsed", swept[swept["active"] > 0])):
+        # (a β at which the model of one seed has collapsed is left out for all)
+        least = swept.groupby(["dataset", "beta"])["active"].transform("min")
+        for models, kept in (("all", swept), ("not collapsed", swept[least > 0])):
             for (scale, unit), (column, damage) in product(UNITS.items(), damages.items()):
                 choice = {"sweep": sweep, "models": models, "unit": unit, "damage": damage}
                 for (dataset, seed), part in kept.groupby(RUN):
@@ -144,10 +149,11 @@ def defended(tables: Tables) -> Effects:
                 damage = 1 - kept.set_index(RUN)[column]
                 ratio = np.log((1 - before.reindex(damage.index)).to_numpy() / damage.to_numpy())
                 choice = {
-                    "form": kept["adv_form"].map(_FORMS),
+                    "form": kept["adv_form"].map(ADVERSARIAL_FORMS),
                     "radius in training": kept["radius"],
                 }
                 about = kept[RUN].assign(value=ratio, **choice, models=models, unit=unit)
+                about = about.replace([np.inf, -np.inf], np.nan)
                 found.append(about.assign(norm=BALLS[norm].label).dropna(subset="value"))
     return pd.concat(found)
 
@@ -156,7 +162,7 @@ def homogeneous(tables: Tables) -> Effects:
     """Minus Spearman's ρ of robustness and diversity of samples, over kinds of model."""
     table = tables["06_adversarial_training"]
     sources = {"prior": "the prior", "fitted": "a fitted Gaussian"}
-    measures = {"lpips": "LPIPS", "mse": "squared error"}
+    measures = {"lpips": "LPIPS", "mse": "squared error", "vendi": "Vendi score"}
     errors: dict[str, str | None] = {"free": None, "held fixed": "squared_error"}
     found = []
     for models, kept in (("all", table), ("not collapsed", table[table["active"] > 0])):
@@ -172,7 +178,6 @@ def homogeneous(tables: Tables) -> Effects:
     return pd.concat(found).dropna(subset="mean")
 
 
-_FORMS = {"trades": "added term", "maxmin": "max–min"}
 _AREAS = {"l2": "aaddc_", "linf": "aaddc_linf_"}
 
 
@@ -184,16 +189,18 @@ def _against_vae(tables: Tables, family: str) -> Effects:
     least = np.where(table["metric"] == "flips", 0.5 / table["samples"], 0)
     table[list(_POINTS)] = table[list(_POINTS)].clip(lower=pd.Series(least, table.index), axis=0)
     by = [*RUN, "family", "norm", "attack", "scale", "metric"]
-    relative = table[table["metric"].isin(["ssim", "mse"])].copy()
-    for column in _POINTS:
-        relative[column] /= relative["between"]
     found = []
-    for suffix, part in (("", table), (PER_CLASS, relative)):
+    for suffix, unit in (("", None), (PER_CLASS, "between"), (PER_ERROR, "clean")):
+        part = table[table["metric"].isin(["ssim", "mse"])] if unit else table
+        if unit:
+            points = part[list(_POINTS)].div(part[unit], axis=0)
+            part = part.assign(**points)
         wide = _along(part, by)
         index = [name for name in wide if name not in ("family", "damage")]
         wide = wide.pivot(index=index, columns="family", values="damage")
         ratio = pd.Series(np.log(wide["vae"] / wide[family]))
-        worded = _worded(ratio.rename("value").reset_index())
+        finite = ratio.replace([np.inf, -np.inf], np.nan).dropna()
+        worded = _worded(finite.rename("value").reset_index())
         found.append(worded.assign(damage=worded["damage"] + suffix))
     return pd.concat(found).assign(**{"beside": VAE})
 
@@ -203,7 +210,8 @@ def _at_equal_error(tables: Tables, family: str) -> Effects:
     table = tables["04_dae_comparison-frontier"]
     rows = []
     for names, models in table.groupby(RUN):
-        sweep = models[models["family"] == "vae"].sort_values("squared_error")
+        sweep = models[(models["family"] == "vae") & (models["active"] > 0)]
+        sweep = sweep.sort_values("squared_error")
         (one,) = models[models["family"] == family].to_dict("records")
         error, at = sweep["squared_error"], one["squared_error"]
         if len(sweep) > 1 and error.iloc[0] <= at <= error.iloc[-1]:

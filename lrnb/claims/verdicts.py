@@ -177,7 +177,7 @@ def _cell(claim: Claim, part: pd.DataFrame, decides: bool) -> dict[str, object]:
     """Effect, interval, p and what was found, of one data set under one combination of choices."""
     if "value" not in part or "ranked" in part:  # correlations
         if "value" in part:
-            values, n, seeds = part["value"], int(part["ranked"].max()), len(part)
+            values, n, seeds = part["value"], int(part["ranked"].min()), len(part)
             effect, low, high = correlation_interval(values, n)
         else:  # over kinds of model, with their interval
             effect, low, high = (float(part[name].iloc[0]) for name in ("mean", "low", "high"))

@@ -120,6 +120,21 @@ def distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:
     return {name: metric.distance(a, b) for name, metric in METRICS.items()}
 
 
+def vendi(images: Tensor, *, scale: float) -> float:
+    """The Vendi score (Friedman & Dieng 2023) of images [N, C, H, W]: how many differ, 1 to N.
+
+    The exponential of the entropy of the eigenvalues of K/N, K_ij = exp(−mse_ij / (2·scale)).
+
+    >>> vendi(torch.zeros(3, 1, 8, 8), scale=0.1)
+    1.0
+    """
+    check_tensor("images", images, ndim=4)
+    flat = images.flatten(1).double()
+    kernel = (-torch.cdist(flat, flat).square() / flat.shape[1] / (2 * scale)).exp()
+    values = torch.linalg.eigvalsh(kernel / len(flat)).clamp_min(0)
+    return round(float(torch.special.entr(values).sum().exp()), 6)
+
+
 def diversity(images: Tensor) -> dict[str, float]:
     """Mean distance over all pairs of images [N, C, H, W], N ≥ 2: "lpips" (or NaN) and "mse".
 

@@ -60,7 +60,8 @@ def _steps(profile: Profile) -> int:
 
 def _untrained(dataset: str, classes: int) -> nn.Sequential:
     shape = DATASETS[dataset].image_shape
-    whole = Autoencoder(image_shape=shape, latent=classes, width=_WIDTH, stochastic=False)
+    with torch.random.fork_rng():
+        whole = Autoencoder(image_shape=shape, latent=classes, width=_WIDTH, stochastic=False)
     return whole.encoder
 
 
@@ -71,8 +72,7 @@ def _train(dataset: str, profile: str | Profile) -> tuple[dict[str, Tensor], dic
     test = load_images(dataset, "test", profile.n_test)
     images, labels = seen.images.to(device), seen.labels.to(device)
     generator, classes = torch.Generator().manual_seed(0), int(labels.max()) + 1
-    with torch.random.fork_rng():
-        network = _untrained(dataset, classes)
+    network = _untrained(dataset, classes)
     for layer in network:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
             weight = nn.init.kaiming_uniform_(torch.empty(layer.weight.shape), generator=generator)

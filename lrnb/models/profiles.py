@@ -1,8 +1,9 @@
 """Profiles: how big a run is."""
 
+import math
 from dataclasses import dataclass, replace
 
-from lrnb._validation import check_integer, check_name, check_number
+from lrnb._validation import Registry, check_integer, check_name, check_number
 from lrnb.data import DATASETS
 
 
@@ -40,14 +41,20 @@ class Profile:
         check_integer("batch_size", self.batch_size, 3)
         check_integer("n_train", 3 if self.n_train is None else self.n_train, 3)
 
+    def epochs_of(self, images: int) -> int:
+        """How often so many training images are seen."""
+        of_epoch = max(1, images // self.batch_size)
+        return max(self.epochs, math.ceil(self.min_steps / of_epoch))
+
 
 _QUICK = Profile(
     "quick", ("digits", "shapes"), (0,), n_train=512, n_test=256, epochs=8, batch_size=16,
-    learning_rate=3e-3, width=12, n_attack=24, eps_count=8, steps=10, restarts=4,
+    learning_rate=3e-3, width=12, n_attack=16, eps_count=4, steps=10, restarts=4,
     adv_steps=2, decides=False,
 )  # fmt: skip
 _REAL = ("mnist", "fashion_mnist", "celeba")
-PROFILES = {
+# (a registry, so that no address depends on a profile that is not its own)
+PROFILES = Registry("profile", {
     "smoke": replace(
         _QUICK, name="smoke", n_train=256, n_test=64, epochs=2, width=8, n_attack=8,
         eps_count=4, steps=4, restarts=2,
@@ -64,9 +71,9 @@ PROFILES = {
     ),
     "paper": Profile(
         "paper", _REAL, (0, 1, 2), n_train=None, n_test=10_000, epochs=50, batch_size=128,
-        learning_rate=1e-3, width=32, n_attack=1000, eps_count=16, steps=40, restarts=20,
+        learning_rate=1e-3, width=32, n_attack=320, eps_count=16, steps=40, restarts=20,
     ),
-}  # fmt: skip
+})  # fmt: skip
 
 
 def get_profile(profile: str | Profile) -> Profile:

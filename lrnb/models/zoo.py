@@ -113,7 +113,8 @@ def train_all(
 def model_work(recipe: Recipe, profile: str | Profile) -> _work.Work:
     """The training of a recipe's model, to be done by whoever has a core."""
     profile = get_profile(profile)
-    images = (profile.n_train or _ALL_IMAGES) * profile.epochs
+    n = profile.n_train or _ALL_IMAGES
+    images = n * profile.epochs_of(n)
     about = {"kind": "model", "what": recipe.family, "dataset": recipe.dataset, "size": images}
     spec, make = model_spec(recipe, profile), functools.partial(_get, recipe, profile)
     return _work.Work("models", spec, about, make, images)
@@ -138,7 +139,7 @@ def model_spec(recipe: Recipe, profile: str | Profile) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def load_images(dataset: str, split: str, n: int | None) -> ImageSet:
     """`lrnb.load_data`, kept in memory: the same tensors each time, not to be written to."""
     return load_data(dataset, split, n)
@@ -190,24 +191,17 @@ def _get(
 
 
 def _train(recipe: Recipe, profile: Profile, model: Autoencoder, unfinished: Path) -> History:
-    """Train with the same numbers again on the same GPU, and on any CPU."""
+    """Train with the same numbers again on the same GPU, and on any CPU (see `_store.get`)."""
     both = asdict(profile) | asdict(recipe)
     settings = TrainingSettings(**{f.name: both[f.name] for f in fields(TrainingSettings)})
     images = load_images(recipe.dataset, "train", profile.n_train).images
-    of_epoch = max(1, len(images) // profile.batch_size)
-    epochs = max(profile.epochs, math.ceil(profile.min_steps / of_epoch))
-    settings = replace(settings, epochs=epochs)
+    settings = replace(settings, epochs=profile.epochs_of(len(images)))
     validation = load_images(recipe.dataset, "test", _VALIDATION_IMAGES).images
-    deterministic = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    try:
-        return train(
-            model,
-            images,
-            settings,
-            validation=validation,
-            checkpoint=unfinished / "checkpoint.pt",
-            label=f"training {recipe}",
-        )
-    finally:
-        torch.backends.cudnn.deterministic = deterministic
+    return train(
+        model,
+        images,
+        settings,
+        validation=validation,
+        checkpoint=unfinished / "checkpoint.pt",
+        label=f"training {recipe}",
+    )

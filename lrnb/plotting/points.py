@@ -167,7 +167,7 @@ def costs(table: pd.DataFrame) -> Figure:
         for _, look, here in looks(part, "dataset"):
             y = [names.index(what) for what in here["what"]]
             ax.plot(here["median_seconds"], y, "o", ms=5, alpha=0.9, **look)
-        style.name_rows(ax, [FAMILIES[x].label if kind == "model" else x for x in names])
+        style.name_rows(ax, [style.labels().get(x, x) if kind == "model" else x for x in names])
         ax.set(title=f"one {kind}", xlabel="seconds, median", xlim=(0, None))
         ax.set_ylim(tallest - 0.5, -0.5)
         ax.grid(axis="y", color="0.9")

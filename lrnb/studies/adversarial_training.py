@@ -10,9 +10,9 @@ import torch
 
 from lrnb._work import Work, compute
 from lrnb.data import DATASETS
-from lrnb.metrics.images import diversity
+from lrnb.metrics.images import diversity, vendi
 from lrnb.metrics.statistics import MODEL
-from lrnb.models import Profile, Recipe, get_model, get_profile, latent_size
+from lrnb.models import Profile, Recipe, get_model, get_profile, latent_size, load_images
 from lrnb.models import recipes as recipes_of
 from lrnb.models.training import ADVERSARIAL_FORMS
 from lrnb.studies import clean, untargeted
@@ -22,7 +22,7 @@ from lrnb.studies.tables import Rows, Table, identity, training_posterior
 CHAPTER = "06_adversarial_training"
 # radii of the attack in training, as shares of the largest ε of the test
 TRAINING_EPS = (0.25, 0.5, 1.0)
-_SAMPLES = 64
+_SAMPLES = 32
 
 
 def recipes(datasets: Sequence[str], seeds: Sequence[int]) -> list[Recipe]:
@@ -47,9 +47,10 @@ def table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
     """Robustness, clean quality and diversity of each model, one row a recipe.
 
     Columns: those of `lrnb.studies.clean.table`; aaddc_… (`lrnb.studies.untargeted.areas` in L2) and
-    aaddc_linf_… (in L∞); diversity_prior_lpips, diversity_prior_mse (`lrnb.metrics.diversity` of
-    decodings of N(0, I)), diversity_fitted_lpips, diversity_fitted_mse (of decodings of the Gaussian
-    with the mean and covariance of the model's own training codes).
+    aaddc_linf_… (in L∞); diversity_prior_lpips, diversity_prior_mse, diversity_prior_vendi
+    (`lrnb.metrics.images.diversity` of decodings of N(0, I), and `lrnb.metrics.images.vendi` with the
+    mean squared distance of test images as its scale), diversity_fitted_… (of decodings of the
+    Gaussian with the mean and covariance of the model's own training codes).
     """
     recipes, model = list(recipes), [*MODEL, "seed"]
     compute(_works(recipes, get_profile(profile)), label="adversarial training")
@@ -74,10 +75,13 @@ def _diversity_rows(recipe: Recipe, profile: Profile) -> Rows:
     # eigenvectors rather than Cholesky: an inactive dimension makes the covariance singular
     values, vectors = torch.linalg.eigh(codes.T.cov())
     fitted = codes.mean(0) + noise * values.clamp_min(0).sqrt() @ vectors.T
+    seen = load_images(recipe.dataset, "test", profile.n_test).images[:500]
+    apart = float(torch.pdist(seen.flatten(1)).square().mean()) / seen[0].numel()
     row = identity(recipe)
     for source, z in (("prior", noise), ("fitted", fitted)):
         with torch.no_grad():
-            found = diversity(model.decode(z.float()))
+            images = model.decode(z.float())
+            found = diversity(images) | {"vendi": vendi(images, scale=apart)}
         row |= {f"diversity_{source}_{metric}": value for metric, value in found.items()}
     return [row]
 

@@ -24,7 +24,14 @@ from lrnb.models import Autoencoder, Profile, Recipe, encode, eps_grid, load_ima
 from lrnb.models import recipes as recipes_of
 from lrnb.models.classifier import classifier_work, get_classifier
 from lrnb.studies import untargeted
-from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_posterior
+from lrnb.studies.tables import (
+    Rows,
+    Table,
+    attacked_codes,
+    identity,
+    training_posterior,
+    training_statistics,
+)
 
 CHAPTER = "07_geometry"
 # training images whose posteriors form the aggregate
@@ -55,8 +62,9 @@ def codes_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFra
       deterministic encoder both are one);
     - whether the decoding there is still an image of the data, by three measures: confidence_… (the
       largest probability that an independent classifier gives a label), nearest_… (mean squared
-      error per pixel to the nearest of at most 10,000 training images), again_… (‖E(D(z)) − z‖: how
-      far encoding the decoding again leads).
+      error per pixel to the nearest of at most 10,000 training images), again_… (‖E(D(z)) − z‖ over
+      the active dimensions: how far encoding the decoding again leads); also of a random move that
+      changes the image about as much as the attack, to first order, "equal".
     """
     return _part("codes", recipes, profile)
 
@@ -151,9 +159,12 @@ def _geometry(recipe: Recipe, profile: Profile) -> Rows:
         columns[f"{name}_clean"] = density(codes)
         for kind, move in moves.items():
             columns[f"{name}_{kind}"] = density(codes + move)
-    of_data = _validity(recipe, profile, model)
-    for kind, place in (("clean", codes), *((kind, codes + move) for kind, move in moves.items())):
-        columns |= {f"{name}_{kind}": of_code for name, of_code in of_data(place).items()}
+    of_data, mse = _validity(recipe, profile, model), found["attack mse"][-1].to(codes)
+    with torch.no_grad():
+        by_noise = metrics.mse(model.decode(codes + random), model.decode(codes))
+    equal = (mse / by_noise.clamp_min(1e-12)).sqrt().clamp_max(10)[:, None] * random
+    for kind, move in {"clean": 0 * delta, **moves, "equal": equal}.items():
+        columns |= {f"{name}_{kind}": of_code for name, of_code in of_data(codes + move).items()}
     values = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
     of_codes = values.rename_axis("sample").reset_index().to_dict("records")
     of_ranks = [{"rank": k, "sigma": s} for k, s in enumerate(sigma.mean(0).tolist(), start=1)]
@@ -187,6 +198,7 @@ def _validity(
 ) -> Callable[[Tensor], dict[str, Tensor]]:
     """Of codes [N, d], how much their decodings are like images of the data, [N] each."""
     classifier = get_classifier(recipe.dataset, profile)[0]
+    active = training_statistics(recipe, profile).is_active
     n = min(profile.n_train or _NEAREST, _NEAREST)
     seen = load_images(recipe.dataset, "train", n).images.flatten(1).to(model.device)
 
@@ -195,7 +207,7 @@ def _validity(
         images = model.decode(codes)
         pixels = images.flatten(1)
         nearest = torch.cdist(pixels, seen).amin(1).square() / pixels.shape[1]
-        again = (encode(model, images).mean - codes).norm(dim=1)
+        again = ((encode(model, images).mean - codes) * active).norm(dim=1)
         confidence = classifier(images).softmax(1).amax(1)
         return {"confidence": confidence, "nearest": nearest, "again": again}
 

@@ -149,6 +149,16 @@ def of_attack(hit: Attack) -> dict[str, Tensor]:
     return {"radius": hit.eps, "delta": hit.delta, "loss": hit.loss, "decodes": decodes}
 
 
+def joined(hits: Sequence[Attack]) -> Attack:
+    """Attacks with one ε each on the same problem as one attack with all of them."""
+    eps, delta, images, loss = (
+        torch.cat([getattr(hit, name) for hit in hits])
+        for name in ("eps", "delta", "images", "loss")
+    )
+    decodes = sum(hit.decodes for hit in hits)
+    return replace(hits[0], eps=eps, delta=delta, images=images, loss=loss, decodes=decodes)
+
+
 @torch.no_grad()
 def as_attack(found: Mapping[str, Tensor], problem: Problem, norm: str) -> Attack:
     """The attack on a problem that is stored in ``found``."""

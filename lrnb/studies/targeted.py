@@ -15,6 +15,7 @@ from lrnb._work import Work
 from lrnb.attacks import Attack, attack
 from lrnb.attacks.balls import expand_like
 from lrnb.attacks.problem import Problem
+from lrnb.data import ImageSet
 from lrnb.metrics.images import METRICS, distances
 from lrnb.models import Autoencoder, Profile, Recipe, eps_grid, get_profile, load_images
 from lrnb.models import recipes as recipes_of
@@ -57,8 +58,9 @@ def table(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2"
     (of the target's own reconstruction), noise (under noise of the same norm), labelled (share of
     the attacked decodings that an independent classifier gives the target's label) and
     labelled_clean (of the clean ones), relative (median over
-    samples of `lrnb.metrics.relative_distance`), unrelated (the same for an image that was not the
-    target, of another label than the source), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
+    samples of `lrnb.metrics.relative_distance`), steered (median over samples of how much farther
+    it comes on the way to its target than to images that were not, of another label than the
+    source, as a share of the way), distortion (mean ‖δ‖₂ / ‖z_source − z_target‖₂),
     auddc (mean over samples, the same for each ε), pairs (for which relative is defined; the others
     are left out of it and of auddc).
     """
@@ -102,13 +104,11 @@ def _found(recipe: Recipe, profile: Profile, *, norm: str) -> dict[str, Tensor]:
 
 
 def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
-    hit, partner = attack_model(recipe, profile, norm=norm)
-    model, codes, target, _ = _pairs(recipe, profile)
+    model, codes, target, partner = _pairs(recipe, profile)
+    found = FOUND.tensors(recipe, profile, norm=norm)
+    hit = as_attack(found, Problem(model.decode, codes, target), norm)
     test = attacked_images(recipe.dataset, profile, recipe.seed)
     classifier, wanted = get_classifier(recipe.dataset, profile)[0], test.labels[partner]
-    other = partner.roll(len(partner) // 2)  # a target, but of another source
-    apart_from = (test.labels[other] != test.labels) & (other != partner)
-    not_target = test.images[other].to(codes)
     with torch.no_grad():
         labelled = [
             float((named(classifier, images).cpu() == wanted).float().mean())
@@ -117,8 +117,7 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
         noisy = [distances(model.decode(codes + d), target) for d in noise_like(hit)]
     reached = [distances(images, target) for images in hit.images]
     start, floor = distances(hit.clean, target), distances(hit.clean[partner], target)
-    elsewhere = [distances(images, not_target) for images in (hit.clean, *hit.images)]
-    own = distances(hit.clean[other], not_target)
+    relative_elsewhere = _elsewhere(hit, test, partner)
     apart = (codes - codes[partner]).flatten(1).norm(dim=1)
     distortion = hit.delta.flatten(2).norm(dim=2) / apart  # [E, N]
     rows = []
@@ -126,8 +125,7 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
         values = torch.stack([r[metric] for r in reached])
         relative = metrics.relative_distance(values, start[metric], floor[metric])
         area = _auddc(distortion, relative)
-        from_start, *others = (r[metric] for r in elsewhere)
-        unrelated = metrics.relative_distance(torch.stack(others), from_start, own[metric])
+        steered = relative_elsewhere - relative if metric == "mse" else relative * math.nan
         for e, eps in enumerate(eps_grid(recipe.dataset, profile)):
             row = identity(recipe) | {"norm": norm, "eps": eps, "metric": metric}
             row |= averaged(values[e], "distance")
@@ -135,10 +133,27 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
             row |= {"noise": float(noisy[e][metric].mean())}
             row |= {"labelled": labelled[e + 1], "labelled_clean": labelled[0]}
             row |= {"relative": float(relative[e].nanmedian())}
-            row |= {"unrelated": float(unrelated[e][apart_from.to(codes.device)].nanmedian())}
+            row |= {"steered": float(steered[e].nanmedian())}
             row |= {"distortion": float(distortion[e].mean()), "auddc": area}
             rows.append(row | {"pairs": int(relative[e].isfinite().sum())})
     return rows
+
+
+def _elsewhere(hit: Attack, test: ImageSet, partner: Tensor) -> Tensor:
+    """`lrnb.metrics.relative_distance` in squared error to targets of other sources, [E, N].
+
+    A mean over four of them, of another label than the source; NaN where there is none.
+    """
+    found = []
+    for k in range(1, 5):
+        other = partner.roll(k * len(partner) // 5)
+        image = test.images[other].to(hit.clean)
+        start, floor = metrics.mse(hit.clean, image), metrics.mse(hit.clean[other], image)
+        reached = torch.stack([metrics.mse(images, image) for images in hit.images])
+        usable = (test.labels[other] != test.labels) & (other != partner)
+        relative = metrics.relative_distance(reached, start, floor)
+        found.append(torch.where(usable.to(relative.device), relative, math.nan))
+    return torch.stack(found).nanmean(0)
 
 
 def _auddc(distortion: Tensor, relative: Tensor) -> float:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,12 +18,13 @@ from lrnb import metrics
 from lrnb._validation import check_name
 from lrnb._work import Work, compute
 from lrnb.attacks import Attack, noise
+from lrnb.attacks.balls import expand_like
 from lrnb.attacks.pgd import attack as find
 from lrnb.attacks.problem import Problem
 from lrnb.metrics.density import UNITS, whitening
 from lrnb.metrics.images import DAMAGES, distances
 from lrnb.metrics.statistics import MODEL
-from lrnb.models import Autoencoder, Profile, Recipe, encode, eps_grid, get_profile
+from lrnb.models import Profile, Recipe, encode, eps_grid, get_profile
 from lrnb.models.classifier import classifier_work, get_classifier, named
 from lrnb.models.zoo import model_work
 from lrnb.studies.tables import (
@@ -32,6 +33,7 @@ from lrnb.studies.tables import (
     attacked_codes,
     attacked_images,
     identity,
+    joined,
     of_attack,
     target_of,
     training_posterior,
@@ -68,7 +70,8 @@ def table(
     that an independent classifier names otherwise than the clean one), damage (mean over samples),
     deviation (standard deviation), samples; and for comparison the mean damage own (by the
     posterior's own noise; NaN for a deterministic encoder), between (between reconstructions of two
-    images of different labels) and clean (between image and reconstruction). LPIPS is NaN where its
+    images of different labels) and clean (between image and reconstruction); own_length is the mean
+    length of the posterior's noise. LPIPS is NaN where its
     weights are not on the machine.
     """
     profile, recipes = get_profile(profile), list(recipes)
@@ -78,8 +81,10 @@ def table(
         if scale == "whitened" and (norm, attack) != ("l2", "ours"):
             continue
         found = samples(recipe, profile, norm=norm, scale=scale, attack=attack)
+        beside = REFERENCES.tensors(recipe, profile)
         for metric in DAMAGES:
-            about = {n: float(found[f"{n} {metric}"].mean()) for n in ("own", "between", "clean")}
+            about = {name: float(beside[f"{name} {metric}"].mean()) for name in _BESIDE}
+            about["own_length"] = float(beside["own length"].mean())
             for (e, eps), kind in product(enumerate(eps_grid(recipe.dataset, profile)), KINDS):
                 at = identity(recipe) | {"norm": norm, "attack": attack, "scale": scale}
                 at |= {"eps": eps, "radius": float(found["radius"][e])}
@@ -93,7 +98,7 @@ def works(
 ) -> list[Work]:
     """The attacks that `table` rests on."""
     recipes = list(recipes)
-    found = list(SAMPLES.works(recipes, profile, norm=norm, attack=attack))
+    found = [*SAMPLES.works(recipes, profile, norm=norm, attack=attack)]
     if (norm, attack) == ("l2", "ours"):
         found += SAMPLES.works(recipes, profile, norm=norm, attack="whitened")
     return found
@@ -110,32 +115,37 @@ def samples(
     """What the untargeted attack and noise of its norm do to each code, computed once.
 
     One attack serves all scales but the whitened one: it is made at the raw ε and beyond, and
-    between its radii the damage of each code is interpolated (monotone cubic, Fritsch & Carlson).
+    between its radii the root of each code's damage is interpolated (monotone cubic, Fritsch &
+    Carlson), since damage begins as a square.
 
     Returns:
         "radius" [E], of the balls; for the raw and whitened scales "delta" [E, N, d], "loss" [E, N]
         and "decodes" of the attack; and for each kind and metric, such as "attack ssim", the damage
-        [E, N]; "own ssim" and so on [N] are as of `table`. On the CPU.
+        [E, N]. On the CPU. Raises ValueError for another whitened attack than "ours" in L2.
     """
     check_name("scale", scale, SCALES)
-    way = "whitened" if scale == "whitened" else check_name("attack", attack, ATTACKS)
+    check_name("attack", attack, ATTACKS)
+    if scale == "whitened" and (norm, attack) != ("l2", "ours"):
+        raise ValueError(f"scale must not be whitened for {attack} in {norm}: only for ours in l2")
+    way = "whitened" if scale == "whitened" else attack
     found = SAMPLES.tensors(recipe, profile, norm=norm, attack=way)
     eps = torch.tensor(eps_grid(recipe.dataset, profile))
-    of_radii = [name for name in found if len(found[name].shape) and name.split()[0] not in _ABOUT]
+    rows = [int((found["radius"] - e).abs().argmin()) for e in eps]
+    at_grid = {n: values[rows] if values.ndim else values for n, values in found.items()}
     if scale in ("raw", "whitened"):
-        rows = [int((found["radius"] - e).abs().argmin()) for e in eps]
-        return found | {name: found[name][rows] for name in of_radii}
-    wanted = eps * found[f"unit {scale}"]
+        return at_grid
+    wanted = eps * REFERENCES.tensors(recipe, profile)[f"unit {scale}"]
     known = np.concatenate([[0.0], found["radius"].double().numpy()])
-    for name in of_radii:
+    read = {"radius": wanted}
+    for name, values in found.items():
         if name.startswith(KINDS):
-            curve = np.concatenate([np.zeros((1, found[name].shape[1])), found[name].double()])
-            missing = np.isnan(curve).any()  # (LPIPS without its weights)
-            at = curve[1 : len(eps) + 1] if missing else PchipInterpolator(known, curve)(wanted)
-            found[name] = torch.from_numpy(at).float()
-    for name in ("delta", "loss"):  # (of other radii)
-        found.pop(name, None)
-    return found | {"radius": wanted}
+            root = np.concatenate(
+                [np.zeros((1, values.shape[1])), values.double().clamp_min(0).sqrt()]
+            )
+            read[name] = torch.full_like(at_grid[name], math.nan)  # (LPIPS without its weights)
+            if not np.isnan(root).any():
+                read[name] = torch.from_numpy(PchipInterpolator(known, root)(wanted) ** 2).float()
+    return read
 
 
 def attack_model(recipe: Recipe, profile: str | Profile, *, norm: str = "l2") -> Attack:
@@ -145,8 +155,9 @@ def attack_model(recipe: Recipe, profile: str | Profile, *, norm: str = "l2") ->
 
 
 def noise_like(hit: Attack) -> Tensor:
-    """Random perturbations with ‖δ‖ = ε, [E, N, …]; the same directions for every model."""
-    return noise(hit.delta.shape, hit.eps, norm=hit.norm, seed=0)
+    """Random perturbations with ‖δ‖ = ε, [E, N, …]: one direction a code, the same for every model."""
+    one = noise(hit.delta[:1].shape, hit.eps.new_ones(1), norm=hit.norm, seed=0)
+    return expand_like(hit.eps, hit.delta) * one
 
 
 def summary(damages: pd.DataFrame) -> pd.DataFrame:
@@ -167,7 +178,7 @@ def summary(damages: pd.DataFrame) -> pd.DataFrame:
         score = math.nan if damage.isnan().any() else metrics.aaddc(eps, damage)
         row = dict(zip(by, names, strict=True))
         row |= {"mean": area, "half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
-        kept = ("samples", *_ABOUT)
+        kept = ("samples", "own_length", *_BESIDE)
         row |= {"aaddc": score} | {k: curve[k].iloc[0] for k in kept if k in curve}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -197,13 +208,13 @@ def averaged(values: Tensor, name: str) -> dict[str, float | int]:
     return {name: float(values.mean()), "deviation": deviation, "samples": len(values)}
 
 
-_ABOUT = ("own", "between", "clean")
+_BESIDE = ("own", "between", "clean")
 
 
 def _radii(eps: list[float], units: Sequence[float]) -> list[float]:
     """The raw ε, and smaller and larger radii as far as these units need them, but four halves."""
     radii, last = [eps[0] / 2, *eps], eps[-1] * max(1.0, *units)
-    while radii[-1] < last:
+    while radii[-1] < 0.99 * last:  # (a hundredth beyond is read off, too)
         radii.append(min(_STRETCH * radii[-1], last))
     while radii[0] > eps[0] * max(min(units), 1 / 16):
         radii.insert(0, radii[0] / 2)
@@ -212,41 +223,40 @@ def _radii(eps: list[float], units: Sequence[float]) -> list[float]:
 
 def _samples(recipe: Recipe, profile: Profile, *, norm: str, attack: str) -> dict[str, Tensor]:
     model, codes = attacked_codes(recipe, profile)
-    eps = eps_grid(recipe.dataset, profile)
-    about = training_statistics(recipe, profile)
-    units = {"spread": about.spread, "aggregate": about.aggregate}
-    found = {f"unit {scale}": torch.tensor(unit) for scale, unit in units.items()}
-    effort: dict[str, Any] = {"steps": profile.steps, "restarts": profile.restarts}
-    if attack == "pgd":
-        effort = {"steps": _PGD_STEPS, "restarts": 1, "method": "pgd"}
-    effort |= {"norm": norm, "progress": f"attacking {recipe}"}
+    grid = eps_grid(recipe.dataset, profile)
+    ascent = partial(find, norm=norm, progress=f"attacking {recipe}")
+    ours = partial(ascent, steps=profile.steps, restarts=profile.restarts)
+    back = torch.eye(codes.shape[1]).to(codes)  # from the coordinates of the ball to the code's
     if attack == "whitened":
         posterior = training_posterior(recipe, profile)
         center, root = whitening(posterior.mean, posterior.logvar)
-        points = (codes - center) @ torch.linalg.pinv(root).T
-        hit = find(lambda u: model.decode(center + u @ root.T), points, eps=eps, **effort)
-        codes = center + points @ root.T
-        delta, noisy = hit.delta @ root.T, noise_like(hit) @ root.T
-        found |= of_attack(hit) | {"delta": delta}
+        points, back = (codes - center) @ torch.linalg.pinv(root).T, root.T
+        codes = center + points @ back
+        hit = ours(lambda u: model.decode(center + u @ back), points, eps=grid)
     else:
-        objective = _unlike if attack == "ssim" else None
-        radii = _radii(eps, list(units.values()))
-        hit = find(model.decode, codes, eps=radii, objective=objective, **effort)
-        noisy = noise_like(hit)
-        found |= of_attack(hit)
+        units = REFERENCES.tensors(recipe, profile)
+        radii = _radii(grid, [float(units[f"unit {s}"]) for s in ("spread", "aggregate")])
+        if attack == "pgd":  # (each ε by itself: nothing is handed from one to the next)
+            one = partial(ascent, model.decode, codes, method="pgd", restarts=1, steps=_PGD_STEPS)
+            hit = joined([one(eps=radius) for radius in radii])
+        else:
+            hit = ours(model.decode, codes, eps=radii, objective=_AIMS[attack])
+    found = of_attack(hit) | {"delta": hit.delta @ back}
     classifier = get_classifier(recipe.dataset, profile)[0]
     with torch.no_grad():
-        by_noise = torch.stack([model.decode(codes + d) for d in noisy])
+        by_noise = torch.stack([model.decode(codes + d) for d in noise_like(hit) @ back])
     for kind, moved in zip(KINDS, (hit.images, by_noise), strict=True):
         damages = [_damages(hit.clean, images, classifier) for images in moved]
         for metric in DAMAGES:
             found[f"{kind} {metric}"] = torch.stack([d[metric] for d in damages])
-    found |= _compared(recipe, profile, model, hit.clean, classifier)
     return {name: values.cpu() for name, values in found.items()}
 
 
 def _unlike(outputs: Tensor, reference: Tensor) -> Tensor:
     return 1 - metrics.ssim(outputs, reference)
+
+
+_AIMS = {"ours": None, "ssim": _unlike}
 
 
 @torch.no_grad()
@@ -257,27 +267,39 @@ def _damages(clean: Tensor, images: Tensor, classifier: torch.nn.Module) -> dict
 
 
 @torch.no_grad()
-def _compared(
-    recipe: Recipe, profile: Profile, model: Autoencoder, clean: Tensor, classifier: torch.nn.Module
-) -> dict[str, Tensor]:
-    """With what damage is compared: "own ssim" and so on, as of `table`."""
+def _references(recipe: Recipe, profile: Profile) -> dict[str, Tensor]:
+    """Units of ε, and with what damage is compared, as of `table`."""
+    model, codes = attacked_codes(recipe, profile)
     test = attacked_images(recipe.dataset, profile, recipe.seed)
-    posterior = encode(model, test.images)
-    found = {
-        "clean": _damages(clean, test.images.to(clean), classifier),
+    classifier = get_classifier(recipe.dataset, profile)[0]
+    posterior, clean = encode(model, test.images), model.decode(codes)
+    about = training_statistics(recipe, profile)
+    found = {"unit spread": torch.tensor(about.spread)}
+    found["unit aggregate"] = torch.tensor(about.aggregate)
+    damages = {
+        "clean": _damages(test.images.to(clean), clean, classifier),
         "between": _damages(clean, clean[target_of(test.labels)], classifier),
         "own": {metric: torch.full((len(clean),), math.nan) for metric in DAMAGES},
     }
+    found["own length"] = torch.zeros(len(clean))
     if posterior.logvar is not None:
         # (drawn on the CPU: the same on any device)
         drawn = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
-        codes = posterior.mean + drawn.to(clean) * (0.5 * posterior.logvar).exp()
-        found["own"] = _damages(clean, model.decode(codes), classifier)
-    return {f"{n} {metric}": v for n, damages in found.items() for metric, v in damages.items()}
+        own = drawn.to(clean) * (0.5 * posterior.logvar).exp()
+        damages["own"] = _damages(clean, model.decode(codes + own), classifier)
+        found["own length"] = own.norm(dim=1)
+    found |= {f"{n} {metric}": v for n, by in damages.items() for metric, v in by.items()}
+    return {name: values.cpu() for name, values in found.items()}
 
 
-def _needs(recipe: Recipe, profile: Profile, **settings: str) -> Iterable[Work]:
+def _of_model(recipe: Recipe, profile: Profile) -> list[Work]:
     return [model_work(recipe, profile), classifier_work(recipe.dataset, profile)]
 
 
-SAMPLES = Table("untargeted", _samples, needs=_needs, packages=("lpips", "torchmetrics"))
+def _needs(recipe: Recipe, profile: Profile, **settings: str) -> list[Work]:
+    return [*REFERENCES.works([recipe], profile), *_of_model(recipe, profile)]
+
+
+_PACKAGES = ("lpips", "torchmetrics")
+REFERENCES = Table("references", _references, needs=_of_model, packages=_PACKAGES)
+SAMPLES = Table("untargeted", _samples, needs=_needs, packages=_PACKAGES)
