@@ -38,7 +38,11 @@ def announce(profile: str, datasets: Sequence[str], seeds: Sequence[int]) -> Non
     plotting.use_style()
     size, named = get_profile(profile), ", ".join(DATASETS[d].label for d in datasets)
     about = f"Computed with profile `{profile}`: {size.n_train or 'all'} training images and "
-    about += f"{size.epochs} epochs for each model, {size.n_attack} attacked test codes, "
+    more = f" (at least {size.min_steps} steps)" if size.min_steps else ""
+    about += (
+        f"{size.epochs} epochs{more} for each model, {size.n_attack} attacked test codes of each "
+    )
+    about += "seed's own, "
     about += f"{size.eps_count} values of ε, {size.steps} steps from {size.restarts} starts; "
     about += f"on {named}; seeds {', '.join(map(str, seeds))}"
     glue("run_size", about.removeprefix("Computed with "))
