@@ -108,7 +108,7 @@ def defended(effect):
             after = 1 - 0.5 * math.exp(-effect[d] - JITTER[s])
             for form in ("trades", "maxmin"):
                 of_all = [after] * len(AREAS)
-                rows += [(d, "vae_adv", form, eps, s, *of_all) for eps in (0.25, 0.5, 1.0)]
+                rows += [(d, "vae_adv", form, eps, s, *of_all) for eps in (0.25, 0.5)]
     columns = ["dataset", "family", "adv_form", "adv_eps", "seed", *AREAS]
     return {"06_adversarial_training": pd.DataFrame(rows, columns=columns).assign(active=3)}
 

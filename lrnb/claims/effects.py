@@ -135,7 +135,7 @@ def defended(tables: Tables) -> Effects:
     plain = table[table["family"] == "vae"].set_index(RUN)
     trained = table[table["family"] == "vae_adv"].copy()
     rank = trained.groupby("dataset")["adv_eps"].rank("dense").astype(int)
-    trained["radius"] = rank.map({1: "a quarter", 2: "half", 3: "the whole range"})
+    trained["radius"] = rank.map({1: "a quarter", 2: "half"})
     # a form and radius at which the model of one seed has collapsed is left out for all
     least = trained.groupby(["dataset", "adv_form", "radius"])["active"].transform("min")
     found = []
