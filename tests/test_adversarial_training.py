@@ -18,7 +18,9 @@ TINY = replace(
 def test_recipes_are_both_forms_at_each_training_eps():
     recipes = adversarial_training.recipes(["digits", "celeba"], [0])
     assert len(set(recipes)) == 2 * 2 * 2
-    assert max(r.adv_eps for r in recipes if r.dataset == "celeba") == DATASETS["celeba"].eps_max / 2
+    assert (
+        max(r.adv_eps for r in recipes if r.dataset == "celeba") == DATASETS["celeba"].eps_max / 2
+    )
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lrnb import publish
 from lrnb.attacks import pgd
 from lrnb.claims import CLAIMS, ledger
+from lrnb.publish import ledger as verdict_pages
 from lrnb.publish import pages, run
 
 CHAPTER = "02_untargeted_attack"
@@ -43,7 +43,8 @@ def shifts(seeds=3):
         for kind in ("attack", "noise")
     ]
     table = pd.DataFrame(rows, columns=["dataset", "seed", "eps", "kind", "told_apart"])
-    return table.assign(top_share=table["told_apart"], even_share=0.5)
+    told = {"told_by_kernel": table["told_apart"], "top_share": table["told_apart"]}
+    return table.assign(**told, even_share=0.5, linear_share=0.5)
 
 
 def test_a_report_has_a_paragraph_a_data_set_and_glues_the_first(shown):
@@ -74,16 +75,16 @@ def test_a_summary_gives_means_with_intervals_dashes_and_integers():
 
 def test_a_verdict_is_shown_with_its_choices_and_its_effects_are_glued(shown):
     texts, glued = shown
-    publish.ledger.show_verdict("apart", {f"{CHAPTER}-shift": shifts()}, "standard")
+    verdict_pages.show_verdict("apart", {f"{CHAPTER}-shift": shifts()}, "standard")
     (text,) = texts
     assert "▲ **Adversarial codes differ from clean ones: holds.** *Effect*: share of" in text
     assert (
-        "*Smallest effect of interest*: 0.05. *Primary* (beyond: noise of its length, ε: end"
-        in text
+        "*Smallest effect of interest*: 0.05. *Primary* (detector: linear, beyond: noise of "
+        "its length, ε: end" in text
     )
     assert "MNIST 0.410 [0.385, 0.435] (holds); CelebA 0.41" in text
     assert "▲ *Control*: holds (beyond: chance): MNIST 0.420 [0.370, 0.470] (holds)" in text
-    assert "*All choices*: 100% agree of 8 combinations of choices and data sets." in text
+    assert "*All choices*: 100% agree of 16 combinations of choices and data sets." in text
     assert set(glued) == {"effect_apart", "control_effect_apart", "curve_apart"}
     plt.close("all")
 
@@ -93,7 +94,7 @@ def test_the_ledger_glues_whole_tables_with_every_claim(shown, tmp_path):
     origin = {"parameters": {"profile": "standard"}}
     (tmp_path / f"{CHAPTER}-shift.json").write_text(json.dumps(origin))
     shifts().to_csv(tmp_path / f"{CHAPTER}-shift.csv", index=False)
-    publish.ledger.show_ledger(ledger(tmp_path))
+    verdict_pages.show_ledger(ledger(tmp_path))
     assert len(texts) == len(CLAIMS)
     assert sum("After Holm's correction over all claims it still holds." in t for t in texts) == 2
     for name in ("verdict_table", "control_table"):
