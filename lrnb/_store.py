@@ -58,7 +58,7 @@ class Entry(NamedTuple):
             recipe, size = model["recipe"], model["size"]
             text = f"{self.spec['table']}: " if "table" in self.spec else ""
             if recipe["family"] == "classifier":
-                return f"classifier of {recipe['dataset']} ({size['n_train'] or 'all'} images)"
+                return f"classifier of {recipe['dataset']}"
             text += recipe["family"] + (f" β={recipe['beta']:g}" if recipe["beta"] != 1 else "")
             if "adv_form" in recipe:
                 text += f" ({recipe['adv_form']}, ε={recipe['adv_eps']:g})"
@@ -93,8 +93,8 @@ def get(
 ) -> Artefact:
     """The tensors and record under a specification; made now, once, if there are none.
 
-    It is made on one core, so that its numbers do not depend on how many there are. Kept with it,
-    for `used`: ``about``, what it was made from, and what (the last part of) it cost.
+    It is made on one core, so that its numbers do not depend on how many there are; tables, on a GPU,
+    in full precision. Kept with it, for `used`: ``about``, what it was made from, what it cost.
     """
     stored = find(kind, spec)
     if stored is None:
@@ -115,7 +115,6 @@ def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) 
     reset_peak()
     try:
         torch.set_num_threads(1)  # sums over several round differently
-        # (a GPU's short floats would show in tables; models are trained with them)
         exact = torch.backends.cudnn.flags(deterministic=True, allow_tf32=kind == "models")
         with threadpool_limits(1), exact, torch.enable_grad():  # (whatever the caller does)
             made = make()
@@ -126,8 +125,8 @@ def _make(kind: str, spec: Fields, make: Callable[[], Artefact], about: Fields) 
         if _here.open:
             _here.open[-1]["seconds"] -= taken
         reset_peak()
-    cost = {"seconds": work["seconds"] + taken, "peak_mb": peak, "device": device_name()}
-    work["uses"][key(spec)] = {**about, **cost}
+    cost = {"seconds": work["seconds"] + taken, "peak_mb": peak}
+    work["uses"][key(spec)] = {**about, **cost, "device": device_name()}
     save(kind, spec, *made, work["uses"])
     return *made, work["uses"]
 

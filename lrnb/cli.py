@@ -33,7 +33,7 @@ def _listed(flag: str, metavar: str, text: str, kind: type = str) -> Callable[..
 
 
 _profile = click.option("--profile", default="quick", show_default=True, metavar="NAME",
-                        help="smoke, quick, standard or paper: how big.")  # fmt: skip
+                        help="smoke, quick, standard, full or paper: how big.")  # fmt: skip
 _all_datasets = "By default the profile's own; `lrnb doctor` lists all."
 _datasets = _listed("--datasets", "NAME[,NAME…]", _all_datasets)
 _seeds = _listed("--seeds", "K[,K…]", "By default the profile's own.", int)

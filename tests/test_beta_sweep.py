@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from lrnb.metrics.disentanglement import SCORES
+from lrnb.metrics.statistics import curve_summary
 from lrnb.models import PROFILES, Recipe
 from lrnb.studies import beta_sweep, clean, tables, untargeted
 
@@ -28,7 +29,7 @@ def test_a_row_agrees_with_the_other_tables():
     assert len(table) == 2 and set(SCORES) <= set(table)
     about = clean.table(recipes, TINY)
     damages = untargeted.table(recipes, TINY)
-    areas = untargeted.summary(damages).query("kind == 'attack' and metric == 'ssim'")
+    areas = curve_summary(damages).query("kind == 'attack' and metric == 'ssim'")
     for (_, row), (_, own) in zip(table.iterrows(), about.iterrows(), strict=True):
         for name in ("spread", "active", "squared_error"):
             assert row[name] == own[name]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from lrnb.metrics.statistics import curve_summary
 from lrnb.models import PROFILES, Recipe
-from lrnb.studies import clean, families, untargeted
+from lrnb.studies import clean, families
 
 TINY = replace(
     PROFILES["smoke"], n_train=64, n_test=16, width=4, n_attack=6, eps_count=2, steps=4, epochs=1
@@ -30,7 +31,7 @@ def test_every_way_is_there_and_only_ours_in_l2_is_whitened(damages):
 
 
 def test_what_is_attacked_itself_is_damaged_no_less(damages):
-    summary = untargeted.summary(damages).query("kind == 'attack' and norm == 'l2'")
+    summary = curve_summary(damages).query("kind == 'attack' and norm == 'l2'")
     at = summary.set_index(["family", "seed", "scale", "metric", "attack"])["end"]
     for metric, stronger, weaker in (("ssim", "ssim", "ours"), ("mse", "ours", "pgd")):
         high, low = (

@@ -11,11 +11,11 @@ from lrnb import metrics
 from lrnb.attacks import BALLS, attack
 from lrnb.data import load_data
 from lrnb.metrics.density import whitening
-from lrnb.metrics.statistics import over_seeds
+from lrnb.metrics.statistics import curve_summary, over_seeds
 from lrnb.models import PROFILES, Recipe, eps_grid, get_model
 from lrnb.models.classifier import get_classifier, named
 from lrnb.studies import clean, tables, targeted, untargeted
-from lrnb.studies.untargeted import noise_like, summary
+from lrnb.studies.untargeted import noise_like
 
 TINY = replace(PROFILES["smoke"], n_train=64, n_test=16, width=4, n_attack=4, eps_count=2, steps=4)
 VAE = Recipe(dataset="digits")
@@ -144,7 +144,7 @@ def test_without_lpips_its_rows_are_not_a_number(tmp_path, monkeypatch):
     table = untargeted.table([VAE], TINY).query("scale == 'raw'")
     assert table[table.metric == "lpips"]["damage"].isna().all()
     assert table[table.metric != "lpips"]["damage"].notna().all()
-    assert summary(table).set_index("metric").loc["lpips", "aaddc"].isna().all()
+    assert curve_summary(table).set_index("metric").loc["lpips", "aaddc"].isna().all()
 
 
 def test_a_second_call_takes_the_rows_from_the_store(monkeypatch):
@@ -161,7 +161,7 @@ def test_aaddc_of_a_table():
         )
         for eps in (2.0, 1.0)
     ]  # fmt: skip
-    assert summary(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
+    assert curve_summary(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
 
 
 def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lrnb.attacks import BALLS
+from lrnb.data import DATASETS
 from lrnb.metrics.density import UNITS
 from lrnb.metrics.images import DAMAGES
 from lrnb.metrics.statistics import correlation_over_kinds, spearman
@@ -134,8 +135,8 @@ def defended(tables: Tables) -> Effects:
     table = tables["06_adversarial_training"]
     plain = table[table["family"] == "vae"].set_index(RUN)
     trained = table[table["family"] == "vae_adv"].copy()
-    rank = trained.groupby("dataset")["adv_eps"].rank("dense").astype(int)
-    trained["radius"] = rank.map({1: "a quarter", 2: "half"})
+    largest = trained["dataset"].map({name: entry.eps_max for name, entry in DATASETS.items()})
+    trained["radius"] = (trained["adv_eps"] / largest).map(_RADII)
     # a form and radius at which the model of one seed has collapsed is left out for all
     least = trained.groupby(["dataset", "adv_form", "radius"])["active"].transform("min")
     found = []
@@ -178,6 +179,7 @@ def homogeneous(tables: Tables) -> Effects:
     return pd.concat(found).dropna(subset="mean")
 
 
+_RADII = {0.25: "a quarter", 0.5: "half", 1.0: "the whole range"}
 _AREAS = {"l2": "aaddc_", "linf": "aaddc_linf_"}
 
 
@@ -231,7 +233,7 @@ def _at(table: pd.DataFrame, share: float) -> pd.DataFrame:
 
 
 def _along(table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """The numbers of each damage curve (`lrnb.studies.untargeted.summary`), one a row."""
+    """The numbers of each damage curve (`lrnb.metrics.statistics.curve_summary`), one a row."""
     long = table.melt(id_vars=by, value_vars=list(_POINTS), var_name="at", value_name="damage")
     return long.assign(at=long["at"].map(_POINTS)).dropna(subset="damage")
 

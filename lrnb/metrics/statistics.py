@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy import special
+from scipy.integrate import trapezoid
 
 from lrnb._validation import check_name
+from lrnb.metrics.robustness import aaddc
 
 # the columns that name a model in a table, beside its seed
 MODEL = ["dataset", "family", "beta", "latent", "adv_form", "adv_eps", "adv_weight"]
@@ -163,6 +166,30 @@ def correlation_over_kinds(
         return {"rho": rho, "low": low, "high": high, "seeds": seeds, "models": n}
 
     return _each_group(table, by, summary)
+
+
+def curve_summary(damages: pd.DataFrame) -> pd.DataFrame:
+    """Each damage curve of `lrnb.studies.untargeted.table` in a few numbers.
+
+    Columns: those of the table without eps, radius, damage and deviation; mean (over ε from 0), half
+    and end (at half and at the end of the range), aaddc (`lrnb.metrics.aaddc`, larger is more
+    robust).
+    """
+    by = [*MODEL, "seed", "norm", "attack", "scale", "kind", "metric"]
+    by = [name for name in by if name in damages]
+    rows = []
+    for names, curve in damages.groupby(by, sort=False):
+        curve = curve.sort_values("eps")
+        x, y = (np.array([0.0, *curve[name]]) for name in ("eps", "damage"))
+        area = float(trapezoid(y, x) / x[-1])
+        eps, damage = (torch.tensor(curve[name].to_numpy()) for name in ("eps", "damage"))
+        score = math.nan if damage.isnan().any() else aaddc(eps, damage)
+        row = dict(zip(by, names, strict=True))
+        row |= {"mean": area, "half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
+        kept = ("samples", "own_length", "own", "between", "clean")
+        row |= {"aaddc": score} | {k: curve[k].iloc[0] for k in kept if k in curve}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _each_group(

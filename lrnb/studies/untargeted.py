@@ -10,7 +10,6 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import torch
-from scipy.integrate import trapezoid
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
@@ -23,7 +22,6 @@ from lrnb.attacks.pgd import attack as find
 from lrnb.attacks.problem import Problem
 from lrnb.metrics.density import UNITS, whitening
 from lrnb.metrics.images import DAMAGES, distances
-from lrnb.metrics.statistics import MODEL
 from lrnb.models import Profile, Recipe, encode, eps_grid, get_profile
 from lrnb.models.classifier import classifier_work, get_classifier, named
 from lrnb.models.zoo import model_work
@@ -158,30 +156,6 @@ def noise_like(hit: Attack) -> Tensor:
     """Random perturbations with ‖δ‖ = ε, [E, N, …]: one direction a code, the same for every model."""
     one = noise(hit.delta[:1].shape, hit.eps.new_ones(1), norm=hit.norm, seed=0)
     return expand_like(hit.eps, hit.delta) * one
-
-
-def summary(damages: pd.DataFrame) -> pd.DataFrame:
-    """Each damage curve of `table` in a few numbers.
-
-    Columns: those of the table without eps, radius, damage and deviation; mean (over ε from 0), half
-    and end (at half and at the end of the range), aaddc (`lrnb.metrics.aaddc`, larger is more
-    robust).
-    """
-    by = [*MODEL, "seed", "norm", "attack", "scale", "kind", "metric"]
-    by = [name for name in by if name in damages]
-    rows = []
-    for names, curve in damages.groupby(by, sort=False):
-        curve = curve.sort_values("eps")
-        x, y = (np.array([0.0, *curve[name]]) for name in ("eps", "damage"))
-        area = float(trapezoid(y, x) / x[-1])
-        eps, damage = (torch.tensor(curve[name].to_numpy()) for name in ("eps", "damage"))
-        score = math.nan if damage.isnan().any() else metrics.aaddc(eps, damage)
-        row = dict(zip(by, names, strict=True))
-        row |= {"mean": area, "half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
-        kept = ("samples", "own_length", *_BESIDE)
-        row |= {"aaddc": score} | {k: curve[k].iloc[0] for k in kept if k in curve}
-        rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def areas(recipes: Iterable[Recipe], profile: str | Profile, *, norm: str = "l2") -> pd.DataFrame:
