@@ -32,14 +32,15 @@ def _mmd_of_shifted_gaussians(d=2, shift=2.0):
 # each family's penalty where all posteriors are N((1, 1), I): a new family needs its row
 PENALTIES = {
     "ae": 0.0, "vae": 1.0, "tcvae": 1.0, "vae_adv": 1.0, "dae_kl": 10.0, "dae_swt": 100.0,
-    "dae_mmd": 100 * _mmd_of_shifted_gaussians(),
+    "dae_mmd": 100 * _mmd_of_shifted_gaussians(), "rae": 2.0, "rae_gp": 2.0 + 0.1 * 2 * 3**2,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_penalties_of_a_shifted_gaussian(family, generator):
     posterior = Posterior(torch.ones(1000, 2), torch.zeros(1000, 2))
-    batch = Batch(posterior.sample(generator), posterior, 10_000, generator)
+    codes = posterior.sample(generator).requires_grad_()
+    batch = Batch(codes, posterior, 10_000, generator, outputs=3 * codes)
     penalty = FAMILIES[family].penalty
     assert penalty(batch, 1.0).item() == pytest.approx(PENALTIES[family], rel=0.15, abs=1e-6)
     assert penalty(batch, 0.0).item() <= penalty(batch, 1.0).item()

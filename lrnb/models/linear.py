@@ -27,6 +27,7 @@ def singular_values(
     the weight ``adv_weight``: then the n largest are cut to one value σ², of which
     (wε²/b)·t² + n·t = λ_1 + … + λ_n with t = σ² + b.
 
+    >>> import torch
     >>> singular_values(torch.tensor([4.5, 2.5, 0.2]), latent=3).tolist()
     [2.0, 1.4142135381698608, 0.0]
     """
@@ -53,6 +54,7 @@ def predictions(eigenvalues: Tensor, *, latent: int, beta: float = 1.0) -> dict[
         a random direction, at any ε; "spread", s_μ; "aggregate", s_q, which is 1; "active", the
         dimensions that have not collapsed; "squared_error", of an image.
 
+    >>> import torch
     >>> found = predictions(torch.tensor([4.5, 2.5, 0.2]), latent=3)
     >>> round(found["attack_over_noise"], 2), found["active"]
     (2.0, 2.0)
