@@ -89,7 +89,9 @@ def test_a_chapter_is_executed_again_where_something_has_changed(tmp_path, capfd
     book = small_book(tmp_path / "book")
 
     def executed(**changes):
+        here = Path.cwd()
         run.run(book, profile="smoke", **changes)
+        assert Path.cwd() == here
         told = capfd.readouterr().err
         assert ("01_a: unchanged" in told) != (re.search(r"01_a: \d+ s", told) is not None)
         return "unchanged" not in told

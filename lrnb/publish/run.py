@@ -108,8 +108,12 @@ def run(
             last = [notebook for notebook in notebooks if not needed[notebook.stem]]
             steps = [_side_by_side(execute, first, jobs), map(execute, last)]
             total = len(notebooks)
-            for _ in track(itertools.chain.from_iterable(steps), "chapters", total=total):
-                pass
+            here = Path.cwd()  # (papermill changes it for each chapter, and threads mix that up)
+            try:
+                for _ in track(itertools.chain.from_iterable(steps), "chapters", total=total):
+                    pass
+            finally:
+                os.chdir(here)
         for notebook in executed if in_place else ():
             _publish(notebook, root / "notebooks" / notebook.name)
             notebook.touch()  # (newer than the tracked one: it stays staged)
