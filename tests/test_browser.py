@@ -275,10 +275,10 @@ def test_a_figure_opens_large_by_click_and_by_key(tab, colours):
 def test_a_figure_opens_larger_than_a_phone_and_can_be_moved(tab):
     tab.set_viewport_size(PHONE)
     tab.goto(f"/{CHAPTER}.html", wait_until="networkidle")
-    tab.locator(".bd-article figure button").first.click()
+    tab.locator(".bd-article figure button").last.click()  # (a wide one with any data sets)
     large = tab.get_by_role("dialog", name="Enlarged figure").get_by_role("img")
     before = large.bounding_box()
-    assert before["width"] > 1.5 * PHONE["width"]
+    assert before["width"] > 2 * PHONE["width"]
     tab.mouse.move(200, 400)
     tab.mouse.wheel(300, 0)
     tab.wait_for_function("document.querySelector('dialog[open]').scrollLeft > 100")

@@ -150,6 +150,8 @@ MADE = {
     "concentrated": shifted,
     "homogeneous": diverse,
 }
+# those of which some combinations of choices do not exist, as a whitened L∞ ball
+PARTIAL = ("vulnerable", "steered", "dae_kl", "dae_mmd", "dae_swt", "defended")
 CORRELATIONS = ("disentangled", "homogeneous")
 SIZES = {HOLDS: 0.3, CONTRADICTED: -0.3, NONE: 0.0}
 
@@ -194,6 +196,8 @@ def test_each_combination_of_choices_is_judged_once_on_each_data_set(name):
     combinations = judged["choices"].nunique()
     entries = pd.DataFrame([dict(p.split(": ") for p in c.split("; ")) for c in judged["choices"]])
     assert combinations >= 4
+    product = math.prod(entries.nunique())
+    assert combinations < product if name in PARTIAL else combinations == product
     assert entries.notna().all(axis=None)
     assert list(entries) == list(claim.primary) and set(claim.control) <= set(claim.primary)
     assert (judged["reading"] == "primary").sum() == len(DATASETS)

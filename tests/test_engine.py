@@ -18,7 +18,7 @@ from lrnb import _store as store
 from lrnb.models import PROFILES, Recipe, get_model
 from lrnb.models.zoo import model_work
 from lrnb.publish import contents, plan
-from lrnb.studies import clean, families, latent_shift, tables, untargeted
+from lrnb.studies import clean, latent_shift, tables, untargeted
 
 TINY = replace(
     PROFILES["smoke"], name="tiny", n_train=48, n_test=16, width=4, epochs=1, n_attack=4,
@@ -181,13 +181,13 @@ CHOSEN = models.recipes(["digits"], ["vae", "dae_swt"], [0, 1])
 def results():
     """Tables of a few models, as they would be saved."""
     found = [clean.table(CHOSEN, TINY), untargeted.table(CHOSEN, TINY)]
-    found += [latent_shift.table(CHOSEN[:1], TINY), families.damage_table(CHOSEN, TINY)]
+    found += [latent_shift.table(CHOSEN[:1], TINY), untargeted.damage_table(CHOSEN, TINY)]
     return [table.to_csv() for table in found]
 
 
 def wanted():
     found = [*clean.CLEAN.works(CHOSEN, TINY), *latent_shift.SHIFT.works(CHOSEN[:1], TINY)]
-    return [*found, *families.damage_works(CHOSEN, TINY)]
+    return [*found, *untargeted.damage_works(CHOSEN, TINY)]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from lrnb.metrics.statistics import curve_summary
 from lrnb.models import PROFILES, Recipe
-from lrnb.studies import clean, families
+from lrnb.studies import clean, families, untargeted
 
 TINY = replace(
     PROFILES["smoke"], n_train=64, n_test=16, width=4, n_attack=6, eps_count=2, steps=4, epochs=1
@@ -19,13 +19,13 @@ def damages(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("LRNB_HOME", str(tmp_path_factory.mktemp("home")))
     patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
-    yield families.damage_table(RECIPES, TINY)
+    yield untargeted.damage_table(RECIPES, TINY)
     patch.undo()
 
 
 def test_every_way_is_there_and_only_ours_in_l2_is_whitened(damages):
     ways = damages[["norm", "attack"]].drop_duplicates()
-    assert set(ways.itertuples(index=False, name=None)) == set(families.WAYS)
+    assert set(ways.itertuples(index=False, name=None)) == set(untargeted.WAYS)
     whitened = damages[damages["scale"] == "whitened"]
     assert set(whitened["norm"]) == {"l2"} and set(whitened["attack"]) == {"ours"}
 

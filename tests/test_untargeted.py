@@ -164,6 +164,14 @@ def test_aaddc_of_a_table():
     assert curve_summary(pd.DataFrame(rows))["aaddc"].item() == pytest.approx(0.5)
 
 
+def test_a_damage_curve_is_read_at_its_mean_half_and_end():
+    about = dict(dataset="digits", family="vae", seed=0, kind="attack", metric="ssim", samples=4)
+    curve = pd.DataFrame([about | {"eps": eps, "damage": 0.4 * eps} for eps in (0.5, 1.0)])
+    # the trapezoid from 0 over ε = 0.5 and 1 of a line that ends at 0.4
+    found = curve_summary(curve)[["mean", "half", "end"]].iloc[0].to_dict()
+    assert found == pytest.approx({"mean": 0.2, "half": 0.2, "end": 0.4})
+
+
 def test_adversarial_models_that_differ_only_in_eps_are_kept_apart():
     recipes = [
         Recipe(dataset="digits", family="vae_adv", adv_eps=eps, seed=s)

@@ -76,7 +76,8 @@ def attack(
         objective: what to maximize, from outputs and reference (the target, or the clean outputs)
             to [B]. By default the squared distance, or with a target minus the squared distance.
         batch: codes decoded at once, which does not change the result; by default as many as keep
-            the memory for gradients within 16 MiB on a CPU; 512 MiB and a quarter of what is free on a GPU.
+            the memory for gradients within 16 MiB on a CPU, within 512 MiB and a quarter of what is
+            free on a GPU.
         progress: label of a progress bar; None shows none.
 
     A ValueError names the argument that is not as described.

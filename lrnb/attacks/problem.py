@@ -46,9 +46,8 @@ class Problem:
         if batch is None:  # from what one more code stores for its gradient
             two, _ = self._stored_bytes(codes[[0, 0]])
             cuda = device.type == "cuda"
-            memory = (
-                min(_GPU_BYTES, torch.cuda.mem_get_info(device)[0] // 4) if cuda else _CPU_BYTES
-            )
+            free = torch.cuda.mem_get_info(device)[0] if cuda else 0
+            memory = min(_GPU_BYTES, free // 4) if cuda else _CPU_BYTES
             batch = max(1, memory // max(1, two - one))
         self.batch = batch
         self.clean = self.reference = check_tensor("the decoder's output", self.outputs(codes))

@@ -79,12 +79,11 @@ def steered(tables: Tables) -> Effects:
     found = []
     for share, at in ((0.5, HALF), (1.0, END)):
         here, other = (_at(table, share).set_index(RUN) for table in (attacked, straight))
-        covered = 1 - here["relative"]
         parts = {
             "images that were not the target": here["steered"],
-            "the mean training image": covered - (1 - other["mean_image"]),
-            "a straight step": covered - (1 - other["relative"]),
-            NOTHING: covered,
+            "the mean training image": other["mean_image"] - here["relative"],
+            "a straight step": other["relative"] - here["relative"],
+            NOTHING: 1 - here["relative"],
         }
         found.append(_stacked(parts, "beyond").assign(measure="squared error", **{"ε": at}))
         parts = {"the clean decoding": here["labelled"] - here["labelled_clean"]}
@@ -193,10 +192,10 @@ def _against_vae(tables: Tables, family: str) -> Effects:
     by = [*RUN, "family", "norm", "attack", "scale", "metric"]
     found = []
     for suffix, unit in (("", None), (PER_CLASS, "between"), (PER_ERROR, "clean")):
-        part = table[table["metric"].isin(["ssim", "mse"])] if unit else table
+        part = table
         if unit:
-            points = part[list(_POINTS)].div(part[unit], axis=0)
-            part = part.assign(**points)
+            part = table[table["metric"].isin(["ssim", "mse"])]
+            part = part.assign(**part[list(_POINTS)].div(part[unit], axis=0))
         wide = _along(part, by)
         index = [name for name in wide if name not in ("family", "damage")]
         wide = wide.pivot(index=index, columns="family", values="damage")
@@ -204,7 +203,7 @@ def _against_vae(tables: Tables, family: str) -> Effects:
         finite = ratio.replace([np.inf, -np.inf], np.nan).dropna()
         worded = _worded(finite.rename("value").reset_index())
         found.append(worded.assign(damage=worded["damage"] + suffix))
-    return pd.concat(found).assign(**{"beside": VAE})
+    return pd.concat(found).assign(beside=VAE)
 
 
 def _at_equal_error(tables: Tables, family: str) -> Effects:

@@ -186,6 +186,7 @@ def _concentration(importance: Floats) -> float:
     used = weight > 0
     shares = importance[used] / weight[used, None]
     entropy = special.entr(shares).sum(axis=1) / np.log(importance.shape[1])
+    entropy = entropy.clip(0, 1)  # (equal shares can round to a little more than 1)
     return float(np.sum(weight[used] * (1 - entropy)) / importance.sum()) if used.any() else 0.0
 
 

@@ -109,10 +109,8 @@ METRICS.add("ssim", ImageMetric("1 − SSIM", _ssim_distance))
 METRICS.add("lpips", ImageMetric("LPIPS", _lpips_or_nan))
 METRICS.add("mse", ImageMetric("squared error per pixel", mse))
 # and what is told by a classifier (`lrnb.models.classifier`)
-DAMAGES: Registry[str] = Registry(
-    "metric", {name: metric.label for name, metric in METRICS.items()}
-)
-DAMAGES.add("flips", "label flips")
+_labels = {name: metric.label for name, metric in METRICS.items()}
+DAMAGES = Registry("metric", _labels | {"flips": "label flips"})
 
 
 def distances(a: Tensor, b: Tensor) -> dict[str, Tensor]:

@@ -181,11 +181,9 @@ def curve_summary(damages: pd.DataFrame) -> pd.DataFrame:
     for names, curve in damages.groupby(by, sort=False):
         curve = curve.sort_values("eps")
         x, y = (np.array([0.0, *curve[name]]) for name in ("eps", "damage"))
-        area = float(trapezoid(y, x) / x[-1])
-        eps, damage = (torch.tensor(curve[name].to_numpy()) for name in ("eps", "damage"))
-        score = math.nan if damage.isnan().any() else aaddc(eps, damage)
-        row = dict(zip(by, names, strict=True))
-        row |= {"mean": area, "half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
+        score = math.nan if np.isnan(y).any() else aaddc(torch.tensor(x), torch.tensor(y))
+        row = dict(zip(by, names, strict=True)) | {"mean": float(trapezoid(y, x) / x[-1])}
+        row |= {"half": float(np.interp(x[-1] / 2, x, y)), "end": y[-1]}
         kept = ("samples", "own_length", "own", "between", "clean")
         row |= {"aaddc": score} | {k: curve[k].iloc[0] for k in kept if k in curve}
         rows.append(row)

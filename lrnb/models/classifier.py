@@ -14,7 +14,7 @@ from lrnb._provenance import code_hash
 from lrnb.data import DATASETS, data_root
 from lrnb.models.autoencoder import Autoencoder
 from lrnb.models.profiles import Profile, get_profile
-from lrnb.models.zoo import data_fingerprint, load_images
+from lrnb.models.zoo import data_fingerprint, default_device, load_images
 
 _BATCH, _WIDTH = 64, 16
 
@@ -25,13 +25,12 @@ def get_classifier(dataset: str, profile: str | Profile) -> tuple[nn.Sequential,
     The encoder's architecture with an output for each label, trained on the profile's training
     images: so it knows nothing of any autoencoder. Loaded from the store, or trained and stored.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     work = classifier_work(dataset, profile)
     make = functools.partial(_train, dataset, profile)
     weights, record = _store.get(work.kind, work.spec, make, work.about)
     network = _untrained(dataset, record["classes"])
     network.load_state_dict(weights)
-    return network.to(device).eval().requires_grad_(False), record["accuracy"]
+    return network.to(default_device()).eval().requires_grad_(False), record["accuracy"]
 
 
 def classifier_work(dataset: str, profile: str | Profile) -> _work.Work:
@@ -66,8 +65,7 @@ def _untrained(dataset: str, classes: int) -> nn.Sequential:
 
 
 def _train(dataset: str, profile: str | Profile) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    profile = get_profile(profile)
+    device, profile = default_device(), get_profile(profile)
     seen = load_images(dataset, "train", profile.n_train)
     test = load_images(dataset, "test", profile.n_test)
     images, labels = seen.images.to(device), seen.labels.to(device)

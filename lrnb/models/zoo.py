@@ -145,6 +145,11 @@ def load_images(dataset: str, split: str, n: int | None) -> ImageSet:
     return load_data(dataset, split, n)
 
 
+def default_device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def new_model(recipe: Recipe, profile: str | Profile) -> Autoencoder:
     """The untrained model of a recipe: torch's usual initial weights, from the recipe's seed.
 
@@ -175,7 +180,7 @@ def _get(
 ) -> tuple[Autoencoder, History]:
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe must be a Recipe, got {type(recipe).__name__}")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device) if device else default_device()
     work, model = model_work(recipe, profile), new_model(recipe, profile).to(device)
     # (a checkpoint goes on only on its own kind of device, whose random numbers are its own)
     unfinished = work.spec | {"device": device.type}

@@ -37,11 +37,8 @@ END = "_end "  # before a line's label: it stands at the line's right end, not i
 def labels() -> Registry[str]:
     """Return the labels of everything that tables name, those added to a registry included."""
     named = {x: known[x].label for known in (DATASETS, FAMILIES, BALLS) for x in known}
-    scores = DAMAGES | {
-        "ssim": "SSIM",
-        "mse": "squared error",
-    }  # shorter than those of the distances
-    return Registry("name", named | scores | SCALES | ADVERSARIAL_FORMS)
+    shorter = {"ssim": "SSIM", "mse": "squared error"}  # than those of the distances
+    return Registry("name", named | DAMAGES | shorter | SCALES | ADVERSARIAL_FORMS)
 
 
 def label(name: str) -> str:

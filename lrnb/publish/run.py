@@ -108,7 +108,9 @@ def run(
             last = [notebook for notebook in notebooks if not needed[notebook.stem]]
             steps = [_side_by_side(execute, first, jobs), map(execute, last)]
             total = len(notebooks)
-            here = Path.cwd()  # (papermill changes it for each chapter, and threads mix that up)
+            # (once for all: papermill would change it for each chapter, and threads mix that up)
+            here = Path.cwd()
+            os.chdir(staged / "notebooks")
             try:
                 for _ in track(itertools.chain.from_iterable(steps), "chapters", total=total):
                     pass
@@ -213,7 +215,7 @@ def _execute(source: Path, target: Path, parameters: Mapping[str, object], scrat
     try:
         papermill.execute_notebook(
             *paths, parameters, kernel_name="python3", progress_bar=False,
-            cwd=target.parent, extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=ERROR"],
         )  # fmt: skip
     except Exception as error:  # raised by the notebook, or the kernel died (out of memory, say)
         raise ChapterFailed(f"{source.name} failed, see {running}:\n{error}") from error

@@ -14,30 +14,14 @@ from lrnb.studies import beta_sweep, clean, untargeted
 
 CHAPTER = "04_dae_comparison"
 COMPARED = ("vae", "ae", "dae_kl", "rae", "rae_gp", "dae_mmd", "dae_swt")
-# norm and attack of the comparison
-WAYS = (("l2", "ours"), ("linf", "ours"), ("l2", "ssim"), ("l2", "pgd"))
 
 
 def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
     """What the chapter rests on."""
     shown = frontier(datasets, seeds)
-    attacks = [*damage_works(recipes_of(datasets, COMPARED, seeds), profile)]
+    attacks = [*untargeted.damage_works(recipes_of(datasets, COMPARED, seeds), profile)]
     attacks += untargeted.works(shown, profile)
     return [*attacks, *clean.CLEAN.works(shown, profile)]
-
-
-def damage_works(recipes: Iterable[Recipe], profile: Profile) -> list[Work]:
-    """The attacks of `damage_table`."""
-    recipes = list(recipes)
-    found = [untargeted.works(recipes, profile, norm=norm, attack=way) for norm, way in WAYS]
-    return [work for works in found for work in works]
-
-
-def damage_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
-    """`lrnb.studies.untargeted.table` of each of `WAYS`."""
-    recipes = list(recipes)
-    parts = [untargeted.table(recipes, profile, norm=norm, attack=way) for norm, way in WAYS]
-    return pd.concat(parts, ignore_index=True)
 
 
 def frontier(datasets: Sequence[str], seeds: Sequence[int]) -> list[Recipe]:

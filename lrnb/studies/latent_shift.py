@@ -19,7 +19,7 @@ from lrnb._work import Work
 from lrnb.attacks import largest_singular, noise
 from lrnb.models import Profile, Recipe
 from lrnb.models import recipes as recipes_of
-from lrnb.studies import families, untargeted
+from lrnb.studies import untargeted
 from lrnb.studies.tables import Rows, Table, attacked_codes, identity, training_statistics
 
 CHAPTER = "02_untargeted_attack"
@@ -28,7 +28,7 @@ CHAPTER = "02_untargeted_attack"
 def works(datasets: Sequence[str], seeds: Sequence[int], profile: Profile) -> list[Work]:
     """What the chapter rests on."""
     vaes = recipes_of(datasets, ["vae"], seeds)
-    return [*families.damage_works(vaes, profile), *SHIFT.works(vaes, profile)]
+    return [*untargeted.damage_works(vaes, profile), *SHIFT.works(vaes, profile)]
 
 
 def classifier_accuracy(clean: Tensor, moved: Tensor, *, kernel: bool = False) -> float:

@@ -80,10 +80,8 @@ def straight_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.Data
 
 def _pairs(recipe: Recipe, profile: str | Profile) -> tuple[Autoencoder, Tensor, Tensor, Tensor]:
     """The model, the sources' codes, the target images and their indices."""
-    (model, codes), test = (
-        attacked_codes(recipe, profile),
-        attacked_images(recipe.dataset, profile, recipe.seed),
-    )
+    model, codes = attacked_codes(recipe, profile)
+    test = attacked_images(recipe.dataset, profile, recipe.seed)
     partner = target_of(test.labels)
     return model, codes, test.images[partner].to(codes), partner
 
@@ -104,9 +102,8 @@ def _found(recipe: Recipe, profile: Profile, *, norm: str) -> dict[str, Tensor]:
 
 
 def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
-    model, codes, target, partner = _pairs(recipe, profile)
-    found = FOUND.tensors(recipe, profile, norm=norm)
-    hit = as_attack(found, Problem(model.decode, codes, target), norm)
+    hit, partner = attack_model(recipe, profile, norm=norm)
+    decode, codes, target = hit.problem.decoder, hit.problem.codes, hit.problem.reference
     test = attacked_images(recipe.dataset, profile, recipe.seed)
     classifier, wanted = get_classifier(recipe.dataset, profile)[0], test.labels[partner]
     with torch.no_grad():
@@ -114,7 +111,7 @@ def _rows(recipe: Recipe, profile: Profile, *, norm: str) -> Rows:
             float((named(classifier, images).cpu() == wanted).float().mean())
             for images in (hit.clean, *hit.images)
         ]
-        noisy = [distances(model.decode(codes + d), target) for d in noise_like(hit)]
+        noisy = [distances(decode(codes + d), target) for d in noise_like(hit)]
     reached = [distances(images, target) for images in hit.images]
     start, floor = distances(hit.clean, target), distances(hit.clean[partner], target)
     relative_elsewhere = _elsewhere(hit, test, partner)

@@ -22,7 +22,7 @@ from lrnb.attacks.pgd import attack as find
 from lrnb.attacks.problem import Problem
 from lrnb.metrics.density import UNITS, whitening
 from lrnb.metrics.images import DAMAGES, distances
-from lrnb.models import Profile, Recipe, encode, eps_grid, get_profile
+from lrnb.models import Profile, Recipe, encode, eps_grid, get_model, get_profile
 from lrnb.models.classifier import classifier_work, get_classifier, named
 from lrnb.models.zoo import model_work
 from lrnb.studies.tables import (
@@ -43,6 +43,8 @@ KINDS = ("attack", "noise")
 # how δ is looked for: by this book's attack on the squared error; by that on 1 − SSIM itself; by
 # projected gradient steps of fixed length from one random start, as is customary
 ATTACKS = ("ours", "ssim", "pgd")
+# norm and attack of all that is compared
+WAYS = (("l2", "ours"), ("linf", "ours"), ("l2", "ssim"), ("l2", "pgd"))
 _PGD_STEPS = 40
 _STRETCH = 1.4  # from one radius to the next, beyond the grid of ε
 
@@ -100,6 +102,20 @@ def works(
     if (norm, attack) == ("l2", "ours"):
         found += SAMPLES.works(recipes, profile, norm=norm, attack="whitened")
     return found
+
+
+def damage_works(recipes: Iterable[Recipe], profile: Profile) -> list[Work]:
+    """The attacks of `damage_table`."""
+    recipes = list(recipes)
+    found = [works(recipes, profile, norm=norm, attack=way) for norm, way in WAYS]
+    return [work for of_way in found for work in of_way]
+
+
+def damage_table(recipes: Iterable[Recipe], profile: str | Profile) -> pd.DataFrame:
+    """`table` of each of `WAYS`."""
+    recipes = list(recipes)
+    parts = [table(recipes, profile, norm=norm, attack=way) for norm, way in WAYS]
+    return pd.concat(parts, ignore_index=True)
 
 
 def samples(
@@ -243,10 +259,10 @@ def _damages(clean: Tensor, images: Tensor, classifier: torch.nn.Module) -> dict
 @torch.no_grad()
 def _references(recipe: Recipe, profile: Profile) -> dict[str, Tensor]:
     """Units of ε, and with what damage is compared, as of `table`."""
-    model, codes = attacked_codes(recipe, profile)
+    model, classifier = get_model(recipe, profile), get_classifier(recipe.dataset, profile)[0]
     test = attacked_images(recipe.dataset, profile, recipe.seed)
-    classifier = get_classifier(recipe.dataset, profile)[0]
-    posterior, clean = encode(model, test.images), model.decode(codes)
+    posterior = encode(model, test.images)
+    clean = model.decode(posterior.mean)
     about = training_statistics(recipe, profile)
     found = {"unit spread": torch.tensor(about.spread)}
     found["unit aggregate"] = torch.tensor(about.aggregate)
@@ -260,7 +276,7 @@ def _references(recipe: Recipe, profile: Profile) -> dict[str, Tensor]:
         # (drawn on the CPU: the same on any device)
         drawn = torch.randn(posterior.mean.shape, generator=torch.Generator().manual_seed(0))
         own = drawn.to(clean) * (0.5 * posterior.logvar).exp()
-        damages["own"] = _damages(clean, model.decode(codes + own), classifier)
+        damages["own"] = _damages(clean, model.decode(posterior.mean + own), classifier)
         found["own length"] = own.norm(dim=1)
     found |= {f"{n} {metric}": v for n, by in damages.items() for metric, v in by.items()}
     return {name: values.cpu() for name, values in found.items()}
